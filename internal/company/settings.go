@@ -1,0 +1,119 @@
+package company
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// span is a duration as people write it: 5s, 48h0m0s.
+type span time.Duration
+
+func (s span) MarshalText() ([]byte, error) { return []byte(time.Duration(s).String()), nil }
+
+func (s *span) UnmarshalText(b []byte) error {
+	d, err := time.ParseDuration(string(b))
+	if err != nil {
+		return fmt.Errorf("duration %q: write it as 5s, 30m or 48h", b)
+	}
+	*s = span(d)
+	return nil
+}
+
+type plainSettings Settings
+
+// settingsJSON is Settings in a row or a file: the same with durations as text.
+type settingsJSON struct {
+	*plainSettings
+	ReplyHold    span            `json:"reply_hold"`
+	CodeInterval span            `json:"code_interval"`
+	CodeTTL      span            `json:"code_ttl"`
+	ReopenWindow span            `json:"reopen_window"`
+	ChatWindow   span            `json:"chat_window"`
+	EventWindow  span            `json:"event_window"`
+	FirstReply   map[string]span `json:"first_reply"`
+	AcceptLimit  map[string]span `json:"accept_limit"`
+}
+
+// MarshalJSON implements json.Marshaler.
+func (s Settings) MarshalJSON() ([]byte, error) {
+	return json.Marshal(settingsJSON{
+		plainSettings: (*plainSettings)(&s),
+		ReplyHold:     span(s.ReplyHold), CodeInterval: span(s.CodeInterval), CodeTTL: span(s.CodeTTL),
+		ReopenWindow: span(s.ReopenWindow), ChatWindow: span(s.ChatWindow), EventWindow: span(s.EventWindow),
+		FirstReply: spans(s.FirstReply), AcceptLimit: spans(s.AcceptLimit),
+	})
+}
+
+// UnmarshalJSON implements json.Unmarshaler: what is not said keeps its value,
+// so defaults survive; unknown names are errors.
+func (s *Settings) UnmarshalJSON(b []byte) error {
+	v := settingsJSON{
+		plainSettings: (*plainSettings)(s),
+		ReplyHold:     span(s.ReplyHold), CodeInterval: span(s.CodeInterval), CodeTTL: span(s.CodeTTL),
+		ReopenWindow: span(s.ReopenWindow), ChatWindow: span(s.ChatWindow), EventWindow: span(s.EventWindow),
+		FirstReply: spans(s.FirstReply), AcceptLimit: spans(s.AcceptLimit),
+	}
+	dec := json.NewDecoder(bytes.NewReader(b))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&v); err != nil {
+		return fmt.Errorf("company settings: %w", err)
+	}
+	s.ReplyHold, s.CodeInterval, s.CodeTTL = time.Duration(v.ReplyHold), time.Duration(v.CodeInterval), time.Duration(v.CodeTTL)
+	s.ReopenWindow, s.ChatWindow, s.EventWindow = time.Duration(v.ReopenWindow), time.Duration(v.ChatWindow), time.Duration(v.EventWindow)
+	s.FirstReply, s.AcceptLimit = durations(v.FirstReply), durations(v.AcceptLimit)
+	return nil
+}
+
+func spans(m map[string]time.Duration) map[string]span {
+	out := make(map[string]span, len(m))
+	for k, v := range m {
+		out[k] = span(v)
+	}
+	return out
+}
+
+func durations(m map[string]span) map[string]time.Duration {
+	out := make(map[string]time.Duration, len(m))
+	for k, v := range m {
+		out[k] = time.Duration(v)
+	}
+	return out
+}
+
+// Check refuses settings that would harm: it names the field and the remedy.
+func (s Settings) Check() error {
+	for _, f := range []struct {
+		name      string
+		d         time.Duration
+		low, high time.Duration
+	}{
+		{"reply_hold", s.ReplyHold, 0, time.Minute},
+		{"code_interval", s.CodeInterval, time.Second, time.Hour},
+		{"code_ttl", s.CodeTTL, time.Minute, time.Hour},
+		{"reopen_window", s.ReopenWindow, 0, 365 * 24 * time.Hour},
+		{"chat_window", s.ChatWindow, time.Minute, 48 * time.Hour},
+		{"event_window", s.EventWindow, time.Second, time.Hour},
+	} {
+		if f.d < f.low || f.d > f.high {
+			return fmt.Errorf("company settings: %s is %s; choose %s to %s", f.name, f.d, f.low, f.high)
+		}
+	}
+	for name, m := range map[string]map[string]time.Duration{"first_reply": s.FirstReply, "accept_limit": s.AcceptLimit} {
+		for _, p := range []string{"emergency", "high", "normal", "low"} {
+			if d := m[p]; d <= 0 || d > 24*time.Hour {
+				return fmt.Errorf("company settings: %s.%s is %s; choose more than 0 and at most 24h", name, p, d)
+			}
+		}
+	}
+	for name, v := range map[string]string{"quiet_from": s.QuietFrom, "quiet_to": s.QuietTo} {
+		if _, err := time.Parse("15:04", v); err != nil {
+			return fmt.Errorf("company settings: %s is %q; write it as 22:00", name, v)
+		}
+	}
+	if s.Capacity < 1 {
+		return fmt.Errorf("company settings: capacity is %d; choose at least 1", s.Capacity)
+	}
+	return nil
+}
