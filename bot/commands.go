@@ -1,0 +1,302 @@
+package bot
+
+import (
+	"context"
+	"errors"
+	"regexp"
+	"strings"
+
+	"guanjia/internal/db"
+	"guanjia/internal/desk"
+	"guanjia/internal/estate"
+	"guanjia/internal/ledger"
+	"guanjia/internal/wording"
+
+	"golang.org/x/text/width"
+)
+
+// run is a step still to be decided.
+type run func(ctx context.Context) (step, error)
+
+// words that always work (interfaces section 3), folded to half width.
+var (
+	bindWords  = regexp.MustCompile(`^绑定\s*(\S+)\s+(\S+)$`)
+	bindAlone  = regexp.MustCompile(`^绑定`)
+	queryWords = regexp.MustCompile(`^(?:查询|查)\s*#?\s*(\d{6,9})$`)
+	sixDigits  = regexp.MustCompile(`^\d{6}$`)
+	oneDigit   = regexp.MustCompile(`^([1-5])(?:\s*[分星])?$`)
+	rateWords  = regexp.MustCompile(`^([1-5])\s*[分星]?[\s,，。.!！、]+(.+)$`)
+	menuID     = regexp.MustCompile(`^(\d{6,9})([123])$`)
+)
+
+// followUps are the answers to "solved?", as words and as last digit of a menu id.
+var followUps = map[string]string{
+	"已解决": desk.FollowUpSolved, "解决了": desk.FollowUpSolved, "1": desk.FollowUpSolved,
+	"部分解决": desk.FollowUpPartly, "2": desk.FollowUpPartly,
+	"未解决": desk.FollowUpNotSolved, "没解决": desk.FollowUpNotSolved, "没有解决": desk.FollowUpNotSolved, "3": desk.FollowUpNotSolved,
+}
+
+// command recognises the fixed words; everything else is the classifier's.
+func (t *turn) command() (run, bool) {
+	words := strings.TrimRight(width.Fold.String(t.said), " 。.!！~")
+	if m := menuID.FindStringSubmatch(t.m.MenuID); m != nil {
+		return func(ctx context.Context) (step, error) { return t.followUp(ctx, m[1], followUps[m[2]]) }, true
+	}
+	switch words {
+	case "人工", "转人工", "人工客服":
+		return t.handoff, true
+	case "取消":
+		return t.cancel, true
+	case "帮助", "菜单", "help":
+		return func(context.Context) (step, error) {
+			return t.say("help", wording.Vars{"hotline": t.company.Settings.Hotline})
+		}, true
+	case "退订":
+		return t.unsubscribe, true
+	case "已解决", "解决了", "部分解决", "未解决", "没解决", "没有解决":
+		return func(ctx context.Context) (step, error) { return t.followUp(ctx, "", followUps[words]) }, true
+	}
+	if m := bindWords.FindStringSubmatch(words); m != nil {
+		return func(ctx context.Context) (step, error) { return t.bind(ctx, m[1], m[2]) }, true
+	}
+	if bindAlone.MatchString(words) && len([]rune(words)) <= 12 {
+		return func(context.Context) (step, error) { return t.say("bind.how", nil) }, true
+	}
+	if m := queryWords.FindStringSubmatch(words); m != nil {
+		return func(ctx context.Context) (step, error) { return t.status(ctx, m[1]) }, true
+	}
+	if sixDigits.MatchString(words) {
+		return func(ctx context.Context) (step, error) { return t.code(ctx, words) }, true
+	}
+	if m := oneDigit.FindStringSubmatch(words); m != nil {
+		return func(ctx context.Context) (step, error) { return t.rate(ctx, int(m[1][0]-'0'), "") }, true
+	}
+	if m := rateWords.FindStringSubmatch(words); m != nil {
+		return func(ctx context.Context) (step, error) { return t.rate(ctx, int(m[1][0]-'0'), m[2]) }, true
+	}
+	return nil, false
+}
+
+// bind starts binding the writer to a home: a code goes to the registered
+// phone. A phone that is not registered for the home gets the same answer on
+// screen and no SMS; staff get a review task (interfaces section 3).
+func (t *turn) bind(ctx context.Context, home, phone string) (step, error) {
+	unit, okUnit := estate.ParseUnitCode(home)
+	number, okPhone := estate.NormalizePhone(phone)
+	if !okUnit || !okPhone {
+		return t.say("bind.how", nil)
+	}
+	sms, ok := t.dir.SMSOf(t.m.CompanyID)
+	if !ok {
+		return step{}, errors.New("company has no SMS account to send codes with")
+	}
+	prepared, err := t.e.Desk.Prepare(ctx, t.m.CompanyID)
+	if err != nil {
+		return step{}, err
+	}
+	return step{write: func(ctx context.Context, tx *db.Tx) (reply, error) {
+		start, err := t.e.Estate.StartBindTx(ctx, tx, t.m.CompanyID, t.m.AccountID, t.m.OpenID, unit, number)
+		if err != nil {
+			return reply{}, err
+		}
+		switch start.Result {
+		case estate.BindTooSoon:
+			return t.reply("bind.too_soon", nil)
+		case estate.BindCodeSent:
+			if err := t.sendCodeTx(ctx, tx, sms.ID, start); err != nil {
+				return reply{}, err
+			}
+		case estate.BindNotRegistered:
+			if err := t.reviewTx(ctx, tx, prepared, unit); err != nil {
+				return reply{}, err
+			}
+		}
+		return t.reply("bind.code_sent", wording.Vars{"phone_tail": number[len(number)-4:]})
+	}}, nil
+}
+
+func (t *turn) sendCodeTx(ctx context.Context, tx *db.Tx, smsID string, start estate.BindStart) error {
+	text, err := t.e.Book.Say("sms.bind_code", wording.Vars{"code": start.Code})
+	if err != nil {
+		return err
+	}
+	_, err = t.e.Ledger.PutTx(ctx, tx, ledger.New{
+		CompanyID: t.m.CompanyID, Channel: ledger.ChannelSMS, AccountID: smsID, Address: start.Phone, Lane: ledger.LaneReply, Class: ledger.ClassCode,
+		Text: text, Payload: map[string]any{"purpose": "bind_code", "params": map[string]string{"code": start.Code}},
+		RefKind: "bind", RefID: start.BindID, ValidUntil: t.e.Clock.Now().Add(t.company.Settings.CodeTTL),
+	})
+	return err
+}
+
+// reviewTx opens the task in which staff look at a binding nobody registered.
+func (t *turn) reviewTx(ctx context.Context, tx *db.Tx, p desk.Prepared, unit string) error {
+	text, err := t.e.Book.Say("case.bind_review", wording.Vars{"unit": unit})
+	if err != nil {
+		return err
+	}
+	open := t.opening(nil, "inquiry")
+	open.Category, open.Topic, open.Text, open.Unit, open.Line = "customer_service", "binding", text.String(), unit, desk.LineCustomerService
+	_, err = t.e.Desk.OpenTx(ctx, tx, p, t.by(), open)
+	return err
+}
+
+// code ends a binding with the six digits of the SMS. Six digits that nobody
+// asked for may be a case number.
+func (t *turn) code(ctx context.Context, digits string) (step, error) {
+	pending, err := t.e.Estate.BindPending(ctx, t.e.DB, t.m.CompanyID, t.m.OpenID)
+	if err != nil {
+		return step{}, err
+	}
+	if !pending {
+		if desk.ValidNo(digits) {
+			return t.status(ctx, digits)
+		}
+		return t.say("bind.how", nil)
+	}
+	// A wrong try must be counted even though nothing is bound, so the refusal
+	// is an answer of the transaction and not its failure.
+	return step{write: func(ctx context.Context, tx *db.Tx) (reply, error) {
+		r, home, err := t.e.Estate.ConfirmBindTx(ctx, tx, t.m.CompanyID, t.m.OpenID, digits)
+		var wrong *estate.WrongCodeError
+		switch {
+		case err == nil:
+			return t.reply("bind.done", wording.Vars{"unit": home.Unit, "name": surname(r.Name)})
+		case errors.As(err, &wrong):
+			return t.reply("bind.wrong_code", wording.Vars{"left": itoa(wrong.Left)})
+		case errors.Is(err, estate.ErrCodeExpired):
+			return t.reply("bind.expired", nil)
+		case errors.Is(err, estate.ErrNoCode):
+			return t.reply("bind.how", nil)
+		default:
+			return reply{}, err
+		}
+	}}, nil
+}
+
+// cancel takes back what is running: a binding, else the newest open case.
+func (t *turn) cancel(ctx context.Context) (step, error) {
+	pending, err := t.e.Estate.BindPending(ctx, t.e.DB, t.m.CompanyID, t.m.OpenID)
+	if err != nil {
+		return step{}, err
+	}
+	if pending {
+		return step{write: func(ctx context.Context, tx *db.Tx) (reply, error) {
+			if err := t.e.Estate.CancelBindTx(ctx, tx, t.m.CompanyID, t.m.OpenID); err != nil {
+				return reply{}, err
+			}
+			return t.reply("cancelled", nil)
+		}}, nil
+	}
+	c, found, err := t.newestCase(ctx, func(c desk.Case) bool { return c.State.Open() && !c.Emergency() })
+	if err != nil {
+		return step{}, err
+	}
+	if !found {
+		return t.say("nothing_to_cancel", nil)
+	}
+	return step{write: func(ctx context.Context, tx *db.Tx) (reply, error) {
+		c, err := t.e.Desk.WithdrawTx(ctx, tx, t.by(), c, t.said)
+		if err != nil {
+			return reply{}, err
+		}
+		return t.reply("case.withdrawn", wording.Vars{"case_no": c.No})
+	}}, nil
+}
+
+// unsubscribe stops surveys and other mail of choice, never an emergency (glossary: opt out).
+func (t *turn) unsubscribe(context.Context) (step, error) {
+	r, err := t.reply("unsubscribe.done", nil)
+	if err != nil {
+		return step{}, err
+	}
+	return step{write: func(ctx context.Context, tx *db.Tx) (reply, error) {
+		return r, t.e.Estate.OptOutTx(ctx, tx, t.m.CompanyID, t.m.OpenID)
+	}}, nil
+}
+
+// followUp records the resident's answer to "solved?" for the named case, or
+// for the one that was asked about.
+func (t *turn) followUp(ctx context.Context, no, result string) (step, error) {
+	c, found, err := t.newestCase(ctx, func(c desk.Case) bool {
+		if no != "" {
+			return c.No == no
+		}
+		return c.State == desk.StateHandled || c.State == desk.StateClosed
+	})
+	if err != nil {
+		return step{}, err
+	}
+	if !found {
+		return t.say("case.none", nil)
+	}
+	if result == desk.FollowUpSolved {
+		return t.solved(c)
+	}
+	return step{write: func(ctx context.Context, tx *db.Tx) (reply, error) {
+		after, err := t.e.Desk.NotSolvedTx(ctx, tx, t.by(), c, result)
+		if refused(err) {
+			return t.statusReply(c)
+		}
+		if err != nil {
+			return reply{}, err
+		}
+		return t.reply("case.reopened", wording.Vars{"case_no": after.No, "promised": t.when(after.PromisedAt)})
+	}}, nil
+}
+
+func (t *turn) solved(c desk.Case) (step, error) {
+	if c.State == desk.StateClosed {
+		if c.Rating > 0 {
+			return t.say("case.rated_thanks", nil)
+		}
+		return t.say("case.rate", wording.Vars{"case_no": c.No})
+	}
+	return step{write: func(ctx context.Context, tx *db.Tx) (reply, error) {
+		_, err := t.e.Desk.SolvedTx(ctx, tx, t.by(), c)
+		if refused(err) {
+			return t.statusReply(c)
+		}
+		if err != nil {
+			return reply{}, err
+		}
+		return t.reply("case.rate", wording.Vars{"case_no": c.No})
+	}}, nil
+}
+
+// rate takes 1 to 5 as rating where one was asked for, and nowhere else.
+func (t *turn) rate(ctx context.Context, rating int, words string) (step, error) {
+	c, found, err := t.newestCase(ctx, func(c desk.Case) bool {
+		return (c.State == desk.StateClosed && c.FollowUp != desk.FollowUpUnreachable || c.State == desk.StateHandled) && c.Rating == 0
+	})
+	if err != nil {
+		return step{}, err
+	}
+	if !found {
+		return t.other(ctx)
+	}
+	return step{write: func(ctx context.Context, tx *db.Tx) (reply, error) {
+		after, err := t.e.Desk.RateTx(ctx, tx, t.by(), c, rating, words)
+		if err != nil {
+			return reply{}, err
+		}
+		key := "case.rated_thanks"
+		if after.Rating <= 2 && t.e.Book.Has("case.rated_low") {
+			key = "case.rated_low"
+		}
+		return t.reply(key, nil)
+	}}, nil
+}
+
+// rating is the classifier's reading of a rating in words.
+func (t *turn) rating(ctx context.Context) (step, error) {
+	if t.read.Slots.Rating == 0 {
+		return t.other(ctx)
+	}
+	return t.rate(ctx, t.read.Slots.Rating, t.said)
+}
+
+func refused(err error) bool {
+	var r *desk.Refused
+	return errors.As(err, &r)
+}
+

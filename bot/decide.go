@@ -1,0 +1,114 @@
+package bot
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"guanjia/bot/intent"
+	"guanjia/internal/conversation"
+)
+
+// decide picks the step for the message: danger first, then events and the
+// words that always work (interfaces section 3), then what the classifier reads.
+// What needs no row is answered without reading one.
+func (t *turn) decide(ctx context.Context) (step, error) {
+	if t.m.Kind == conversation.KindEvent {
+		return t.event(ctx)
+	}
+	if t.m.Type != "text" {
+		return t.media(ctx)
+	}
+	t.said = strings.TrimSpace(t.m.Text)
+	if t.said == "" {
+		return t.say("empty", nil)
+	}
+	t.read = t.e.Classifier.Classify(intent.Input{Text: t.said})
+	if t.read.Emergency {
+		return t.danger(ctx)
+	}
+	if run, ok := t.command(); ok {
+		return run(ctx)
+	}
+	if run, ok := courtesies[t.read.Intent]; ok && t.read.Also == nil {
+		return run(t)
+	}
+	if t.dependsOnHistory() {
+		if err := t.readHistory(ctx); err != nil {
+			return step{}, err
+		}
+		if t.read.Emergency {
+			return t.danger(ctx)
+		}
+	}
+	run, ok := matters[t.read.Intent]
+	if !ok {
+		run = (*turn).other
+	}
+	return run(t, ctx)
+}
+
+// courtesies are intents answered from the words alone.
+var courtesies = map[string]func(*turn) (step, error){
+	intent.IntentThanks:   func(t *turn) (step, error) { return t.say("thanks", nil) },
+	intent.IntentGreeting: func(t *turn) (step, error) { return t.greet() },
+	intent.IntentFarewell: func(t *turn) (step, error) { return t.say("farewell", nil) },
+	intent.IntentGift:     func(t *turn) (step, error) { return t.say("gift", nil) },
+	intent.IntentChitchat: func(t *turn) (step, error) { return t.say("other.menu", nil) },
+	intent.IntentSpam:     func(*turn) (step, error) { return step{}, nil },
+	intent.IntentAbuse:    func(t *turn) (step, error) { return t.say("abuse.calm", nil) },
+}
+
+// matters are intents that read or write rows.
+var matters = map[string]func(*turn, context.Context) (step, error){
+	intent.IntentInquiry:     (*turn).inquiry,
+	intent.IntentComplaint:   (*turn).matter,
+	intent.IntentRepair:      (*turn).matter,
+	intent.IntentSuggestion:  (*turn).matter,
+	intent.IntentHelp:        (*turn).matter,
+	intent.IntentPraise:      (*turn).matter,
+	intent.IntentUrge:        (*turn).urge,
+	intent.IntentHandoff:     (*turn).handoff,
+	intent.IntentRating:      (*turn).rating,
+	intent.IntentIdentity:    (*turn).identity,
+	intent.IntentUnsubscribe: (*turn).unsubscribe,
+	intent.IntentOther:       (*turn).other,
+}
+
+// dependsOnHistory tells whether the words may mean something else after what
+// was said before: 「还没来」 after a gas report is still the gas report.
+func (t *turn) dependsOnHistory() bool {
+	switch t.read.Intent {
+	case intent.IntentUrge, intent.IntentOther, intent.IntentIdentity, intent.IntentInquiry, intent.IntentHelp:
+		return true
+	}
+	return false
+}
+
+// historyLines and historyAge bound what counts as the same talk.
+const (
+	historyLines = 6
+	historyAge   = 30 * time.Minute
+)
+
+func (t *turn) readHistory(ctx context.Context) error {
+	lines, err := t.e.Conversations.Recent(ctx, t.e.DB, t.m.ConversationID, historyLines)
+	if err != nil {
+		return err
+	}
+	var history []string
+	for _, l := range lines {
+		if l.From == conversation.FromResident && l.Text != "" && l.Text != t.m.Text && t.m.ReceivedAt.Sub(l.At) < historyAge {
+			history = append(history, l.Text)
+		}
+	}
+	if len(history) > 0 {
+		t.read = t.e.Classifier.Classify(intent.Input{Text: t.said, History: history})
+	}
+	return nil
+}
+
+// greet answers a greeting and asks what can be done.
+func (t *turn) greet() (step, error) {
+	return t.say("greeting.hello", map[string]string{"company": t.company.Short, "bot": t.company.Settings.BotName})
+}

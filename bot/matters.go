@@ -1,0 +1,341 @@
+package bot
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"time"
+
+	"guanjia/bot/intent"
+	"guanjia/internal/conversation"
+	"guanjia/internal/db"
+	"guanjia/internal/desk"
+	"guanjia/internal/estate"
+	"guanjia/internal/wording"
+)
+
+// burst is how long further words of one writer about one thing are taken as
+// more of the same matter.
+const burst = 3 * time.Minute
+
+// matter opens a case for a complaint, repair, suggestion, request for help or
+// praise, or adds the words to the case the writer opened a moment ago.
+func (t *turn) matter(ctx context.Context) (step, error) {
+	r, err := t.who(ctx)
+	if err != nil {
+		return step{}, err
+	}
+	session, err := t.e.Conversations.Session(ctx, t.e.DB, t.m.ConversationID)
+	if err != nil {
+		return step{}, err
+	}
+	if c, found, err := t.newestCase(ctx, t.sameMatter); err != nil {
+		return step{}, err
+	} else if found {
+		return t.more(c, &session)
+	}
+	prepared, err := t.e.Desk.Prepare(ctx, t.m.CompanyID)
+	if err != nil {
+		return step{}, err
+	}
+	open := t.opening(r, t.read.Intent)
+	return step{session: &session, write: func(ctx context.Context, tx *db.Tx) (reply, error) {
+		c, err := t.e.Desk.OpenTx(ctx, tx, prepared, t.by(), open)
+		if err != nil {
+			return reply{}, err
+		}
+		return t.openedReply(c)
+	}}, nil
+}
+
+// sameMatter tells whether these words go on about a case opened a moment ago.
+func (t *turn) sameMatter(c desk.Case) bool {
+	if !c.State.Open() || t.e.Clock.Now().Sub(c.OpenedAt) > burst {
+		return false
+	}
+	if c.Kind == "inquiry" || c.Kind == intent.IntentPraise || t.read.Intent == intent.IntentPraise {
+		return false
+	}
+	if t.read.Topic != "" && c.Topic != "" && t.read.Topic != c.Topic {
+		return false
+	}
+	return t.read.Category == "" || c.Category == "" || t.read.Category == c.Category
+}
+
+// more adds words to a running case, with the home if they name one that the
+// case lacks.
+func (t *turn) more(c desk.Case, session *conversation.Session) (step, error) {
+	return step{session: session, write: func(ctx context.Context, tx *db.Tx) (reply, error) {
+		after, err := t.e.Desk.LocateTx(ctx, tx, t.by(), c, "", t.saidHome(), t.said)
+		if err != nil {
+			return reply{}, err
+		}
+		return t.reply("case.appended", wording.Vars{"case_no": after.No})
+	}}, nil
+}
+
+// opening is what the message says about a new case.
+func (t *turn) opening(r *estate.Resident, kind string) desk.Open {
+	o := desk.Open{
+		CompanyID: t.m.CompanyID, Kind: kind, Category: t.read.Category, Topic: t.read.Topic, Text: t.said, Mode: "wechat",
+		ConversationID: t.m.ConversationID, AccountID: t.m.AccountID, OpenID: t.m.OpenID, SourceID: "message:" + t.m.ID,
+		Building: t.read.Slots.Building, Unit: t.saidHome(),
+	}
+	if t.read.Emotion {
+		o.Priority = desk.PriorityHigh // strong emotion goes to a person sooner
+	}
+	if r == nil {
+		return o
+	}
+	o.ResidentID, o.ResidentName, o.Phone = r.ID, r.Name, r.Phone
+	if h, ok := t.home(r); ok {
+		o.UnitID, o.Unit, o.ProjectID = h.UnitID, h.Unit, h.ProjectID
+		if o.Building == "" {
+			o.Building = h.Building
+		}
+	}
+	return o
+}
+
+// home picks the resident's home the message is about: the one it names, else
+// the first he is bound to.
+func (t *turn) home(r *estate.Resident) (estate.Home, bool) {
+	for _, h := range r.Homes {
+		if t.read.Slots.Building != "" && h.Building == t.read.Slots.Building {
+			return h, true
+		}
+	}
+	if len(r.Homes) == 0 {
+		return estate.Home{}, false
+	}
+	return r.Homes[0], true
+}
+
+// saidHome is the home as the message names it, empty unless building and room are there.
+func (t *turn) saidHome() string {
+	s := t.read.Slots
+	if s.Building == "" || s.Room == "" {
+		return ""
+	}
+	parts := []string{s.Building}
+	if s.Entrance != "" {
+		parts = append(parts, s.Entrance)
+	}
+	return strings.Join(append(parts, s.Room), "-")
+}
+
+// openedReply tells number, who handles it and when a person answers.
+func (t *turn) openedReply(c desk.Case) (reply, error) {
+	vars := wording.Vars{"case_no": c.No, "line": t.e.Book.Name("line", desk.LineFor(c.Category, c.Danger)), "promised": t.when(c.PromisedAt), "hotline": t.company.Settings.Hotline}
+	key := "case.opened"
+	switch {
+	case c.Kind == intent.IntentPraise:
+		key = "praise.recorded"
+	case c.Kind == intent.IntentSuggestion:
+		key = "suggestion.recorded"
+	case c.Unit == "" && c.ResidentID == "":
+		key = "case.opened_unbound"
+	}
+	r, err := t.reply(key, vars)
+	if err != nil || !t.read.Emotion || c.Kind == intent.IntentPraise {
+		return r, err
+	}
+	sorry, err := t.e.Book.Say("emotion.apology", nil)
+	if err != nil {
+		return reply{}, err
+	}
+	return reply{text: wording.Join(sorry, r.text)}, nil
+}
+
+// urge presses the case the resident means: the one he numbers, else his newest
+// open one; a second case is not made.
+func (t *turn) urge(ctx context.Context) (step, error) {
+	no := t.read.Slots.CaseNo
+	c, found, err := t.newestCase(ctx, func(c desk.Case) bool {
+		return (no == "" || c.No == no) && (c.State.Open() || c.State == desk.StateHandled) && c.Kind != intent.IntentPraise
+	})
+	if err != nil {
+		return step{}, err
+	}
+	if !found {
+		if t.read.Category != "" {
+			t.read.Intent = intent.IntentComplaint
+			return t.matter(ctx) // the words name a matter that no case knows yet
+		}
+		return t.say("case.none", nil)
+	}
+	return step{write: func(ctx context.Context, tx *db.Tx) (reply, error) {
+		after, err := t.e.Desk.UrgeTx(ctx, tx, t.by(), c, t.said)
+		if err != nil {
+			return reply{}, err
+		}
+		status, err := t.statusLine(after)
+		if err != nil {
+			return reply{}, err
+		}
+		return t.reply("case.urged", wording.Vars{"case_no": after.No, "status": status})
+	}}, nil
+}
+
+// inquiry answers from the knowledge base, or opens a consult task with a time
+// and says so.
+func (t *turn) inquiry(ctx context.Context) (step, error) {
+	if no := t.read.Slots.CaseNo; no != "" {
+		return t.status(ctx, no)
+	}
+	if t.e.Knowledge != nil {
+		text, ok, err := t.e.Knowledge.Answer(ctx, t.m.CompanyID, t.said)
+		if err != nil {
+			return step{}, err
+		}
+		if ok {
+			return step{say: reply{text: text}}, nil
+		}
+	}
+	return t.consult(ctx, "inquiry.consult", "")
+}
+
+// handoff brings a person (interfaces: 人工).
+func (t *turn) handoff(ctx context.Context) (step, error) {
+	return t.consult(ctx, "handoff", desk.LineCustomerService)
+}
+
+// consult opens an inquiry for staff, or adds to the one that already waits.
+func (t *turn) consult(ctx context.Context, key, line string) (step, error) {
+	r, err := t.who(ctx)
+	if err != nil {
+		return step{}, err
+	}
+	session, err := t.e.Conversations.Session(ctx, t.e.DB, t.m.ConversationID)
+	if err != nil {
+		return step{}, err
+	}
+	now := t.e.Clock.Now()
+	running, found, err := t.newestCase(ctx, func(c desk.Case) bool {
+		return c.Kind == "inquiry" && c.State.Open() && now.Sub(c.OpenedAt) < burst
+	})
+	if err != nil {
+		return step{}, err
+	}
+	if found {
+		return t.more(running, &session)
+	}
+	prepared, err := t.e.Desk.Prepare(ctx, t.m.CompanyID)
+	if err != nil {
+		return step{}, err
+	}
+	open := t.opening(r, "inquiry")
+	open.Line = line
+	if open.Category == "" {
+		open.Category = "customer_service"
+	}
+	return step{session: &session, write: func(ctx context.Context, tx *db.Tx) (reply, error) {
+		c, err := t.e.Desk.OpenTx(ctx, tx, prepared, t.by(), open)
+		if err != nil {
+			return reply{}, err
+		}
+		return t.reply(key, wording.Vars{"case_no": c.No, "when": t.when(c.PromisedAt)})
+	}}, nil
+}
+
+// identity completes the newest case that lacks a home, or thanks for the information.
+func (t *turn) identity(ctx context.Context) (step, error) {
+	home := t.saidHome()
+	if home == "" && t.read.Slots.Phone == "" {
+		return t.other(ctx)
+	}
+	c, found, err := t.newestCase(ctx, func(c desk.Case) bool { return c.State.Open() && c.Kind != intent.IntentPraise })
+	if err != nil {
+		return step{}, err
+	}
+	if !found {
+		return t.say("identity.noted", nil)
+	}
+	return t.more(c, nil)
+}
+
+// other keeps loose words with the case of a moment ago; with none, it shows
+// what the bot can do.
+func (t *turn) other(ctx context.Context) (step, error) {
+	now := t.e.Clock.Now()
+	c, found, err := t.newestCase(ctx, func(c desk.Case) bool { return c.State.Open() && now.Sub(c.OpenedAt) < burst })
+	if err != nil {
+		return step{}, err
+	}
+	if found && (t.read.Intent == intent.IntentOther || t.read.Intent == intent.IntentIdentity) {
+		return t.more(c, nil)
+	}
+	return t.say("other.menu", wording.Vars{"hotline": t.company.Settings.Hotline})
+}
+
+// newestCase gives the writer's newest case that fits. A bound resident's cases
+// count whatever way they came in.
+func (t *turn) newestCase(ctx context.Context, fits func(desk.Case) bool) (desk.Case, bool, error) {
+	cases, err := t.e.Desk.OfConversation(ctx, t.e.DB, t.m.ConversationID, 10)
+	if err != nil {
+		return desk.Case{}, false, err
+	}
+	for _, c := range cases {
+		if fits(c) {
+			return c, true, nil
+		}
+	}
+	r, err := t.who(ctx)
+	if err != nil || r == nil {
+		return desk.Case{}, false, err
+	}
+	if cases, err = t.e.Desk.OfResident(ctx, t.e.DB, r.ID, 10); err != nil {
+		return desk.Case{}, false, err
+	}
+	for _, c := range cases {
+		if c.ConversationID != t.m.ConversationID && fits(c) {
+			return c, true, nil
+		}
+	}
+	return desk.Case{}, false, nil
+}
+
+// status tells the true state of one of the writer's own cases.
+func (t *turn) status(ctx context.Context, no string) (step, error) {
+	c, found, err := t.newestCase(ctx, func(c desk.Case) bool { return c.No == no })
+	if err != nil {
+		return step{}, err
+	}
+	if !found {
+		return t.say("case.not_yours", nil)
+	}
+	r, err := t.statusReply(c)
+	return step{say: r}, err
+}
+
+func (t *turn) statusReply(c desk.Case) (reply, error) {
+	status, err := t.statusLine(c)
+	if err != nil {
+		return reply{}, err
+	}
+	return t.reply("case.status", wording.Vars{"case_no": c.No, "summary": c.Summary, "status": status})
+}
+
+// statusLine says in a sentence where a case stands: state, owner and promise.
+func (t *turn) statusLine(c desk.Case) (string, error) {
+	key := "status.waiting"
+	switch {
+	case c.State.InHand():
+		key = "status.in_hand"
+	case c.State == desk.StateHandled:
+		key = "status.handled"
+	case !c.State.Open():
+		key = "status.over"
+	}
+	text, err := t.e.Book.Say(key, wording.Vars{"state": t.e.Book.Name("state", string(c.State)), "owner": c.OwnerName,
+		"line": t.e.Book.Name("line", desk.LineFor(c.Category, c.Danger)), "promised": t.when(c.PromisedAt)})
+	return text.String(), err
+}
+
+func (t *turn) when(at time.Time) string { return t.e.Book.When(at, t.e.Clock.Now()) }
+
+func itoa(n int) string { return strconv.Itoa(n) }
+
+// surname is how a person is addressed when only the name is known: the whole
+// name, since the sex is never guessed (glossary section 10).
+func surname(name string) string { return name }

@@ -1,0 +1,112 @@
+package desk
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"guanjia/internal/db"
+	"guanjia/internal/jobs"
+	"guanjia/internal/ledger"
+	"guanjia/internal/wording"
+)
+
+// JobClocks is the duty that looks after overdue acceptances. It inserts its
+// own successor, so the chain lives in the database and follows a moved clock.
+const JobClocks = "desk.clocks"
+
+// clocksEvery is how often overdue acceptances are looked for.
+const clocksEvery = time.Minute
+
+// escalateBatch bounds one run; the rest follows in the next.
+const escalateBatch = 100
+
+// EnsureClocks starts the chain of JobClocks if it does not live.
+func (d *Desk) EnsureClocks(ctx context.Context, runner *jobs.Runner) error {
+	return d.db.InTx(ctx, "desk.ensure_clocks", func(ctx context.Context, tx *db.Tx) error {
+		return runner.PutTx(ctx, tx, d.nextClocks())
+	})
+}
+
+func (d *Desk) nextClocks() jobs.Job {
+	at := d.clock.Now().Add(clocksEvery).Truncate(clocksEvery)
+	return jobs.Job{Kind: JobClocks, RunAt: at, UniqueKey: at.UTC().Format(time.RFC3339)}
+}
+
+// RunClocks escalates cases that nobody accepted in time (R-009, R-018) and
+// inserts its successor.
+func (d *Desk) RunClocks(runner *jobs.Runner) jobs.Handler {
+	return func(ctx context.Context, _ json.RawMessage) error {
+		due, err := queryCases(ctx, d.db, `SELECT `+caseColumns+` FROM cases
+			WHERE accept_by <= $1 AND state IN ('dispatched', 'reopened') AND escalated_at IS NULL ORDER BY accept_by LIMIT $2`,
+			db.At(d.clock.Now()), escalateBatch)
+		if err != nil {
+			return err
+		}
+		var failed error
+		for _, c := range due {
+			if err := d.escalate(ctx, c); err != nil {
+				failed = errors.Join(failed, err)
+			}
+		}
+		err = d.db.InTx(ctx, "desk.next_clocks", func(ctx context.Context, tx *db.Tx) error {
+			return runner.PutTx(ctx, tx, d.nextClocks())
+		})
+		return errors.Join(failed, err)
+	}
+}
+
+// escalate raises a case that stood too long, once, and rings those on duty.
+func (d *Desk) escalate(ctx context.Context, c Case) error {
+	by := By{CompanyID: c.CompanyID, Via: "system"}
+	_, err := d.move(ctx, by, c.ID, ActionEscalate, func(ctx context.Context, tx *db.Tx, c *Case) (Event, error) {
+		if !c.State.Waiting() {
+			return Event{}, refuse(RefusedState)
+		}
+		if rank := priorityRank(c.Priority); rank > priorityRank(PriorityHigh) {
+			c.Priority = priorities[rank-1]
+		}
+		if _, err := tx.ExecContext(ctx, `UPDATE cases SET escalated_at = $1 WHERE id = $2`, db.At(d.clock.Now()), c.ID); err != nil {
+			return Event{}, fmt.Errorf("desk: mark escalated: %w", err)
+		}
+		groups, err := d.staff.GroupsOfQueue(ctx, tx, c.QueueID)
+		if err != nil {
+			return Event{}, err
+		}
+		for _, g := range groups {
+			if err := d.loudTx(ctx, tx, *c, g.ChatID); err != nil {
+				return Event{}, err
+			}
+		}
+		return Event{}, d.groupTx(ctx, tx, *c, "group.overdue", wording.Vars{"case_no": c.No})
+	})
+	var refused *Refused
+	if errors.As(err, &refused) {
+		return nil
+	}
+	return err
+}
+
+// Undelivered tells the group that words to the resident did not arrive, so
+// that a person calls (R-208). It is given to the sender as its follower.
+func (d *Desk) Undelivered(ctx context.Context, del ledger.Delivery) {
+	if del.RefKind != "case" || del.State.Delivered() || del.Class != ledger.ClassReply && del.Class != ledger.ClassDanger {
+		return
+	}
+	if del.State == ledger.StateCancelled || del.State == ledger.StateSkipped {
+		return
+	}
+	by := By{CompanyID: del.CompanyID, Via: "system"}
+	_, err := d.move(ctx, by, del.RefID, ActionUndeliver, func(ctx context.Context, tx *db.Tx, c *Case) (Event, error) {
+		err := d.groupTx(ctx, tx, *c, "group.not_delivered", wording.Vars{"case_no": c.No, "reason": d.book.Name("delivery", string(del.State))})
+		return Event{Text: string(del.State), DeliveryID: del.ID}, err
+	})
+	if err != nil {
+		d.log.ErrorContext(ctx, "undelivered words not shown to staff", "delivery", del.ID, "error", err)
+	}
+}
+
+func itoa(n int64) string { return strconv.FormatInt(n, 10) }

@@ -1,0 +1,241 @@
+package desk
+
+import (
+	"context"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"guanjia/internal/db"
+	"guanjia/internal/ledger"
+	"guanjia/internal/queue"
+)
+
+// Lines of business, and the queue codes of the interfaces page.
+const (
+	LineCustomerService = "customer_service"
+	LineEngineering     = "engineering"
+	LineOrderSecurity   = "order_security"
+	LineEnvironment     = "environment"
+)
+
+// lineOf routes a category to its business line; what has no line of
+// its own goes to customer service.
+var lineOf = map[string]string{
+	"order_security":   LineOrderSecurity,
+	"cleaning":         LineEnvironment,
+	"greening":         LineEnvironment,
+	"engineering":      LineEngineering,
+	"facilities_play":  LineEngineering,
+	"customer_service": LineCustomerService,
+	"management":       LineCustomerService,
+	"convenience":      LineCustomerService,
+	"special_needs":    LineCustomerService,
+	"culture":          LineCustomerService,
+	"other":            LineCustomerService,
+}
+
+// dangerLine overrides the category where a danger has its own people.
+var dangerLine = map[string]string{
+	"lift_trapped":   LineEngineering,
+	"gas_leak":       LineEngineering,
+	"electric":       LineEngineering,
+	"water_burst":    LineEngineering,
+	"fire":           LineOrderSecurity,
+	"falling_object": LineOrderSecurity,
+	"person_down":    LineOrderSecurity,
+	"missing":        LineOrderSecurity,
+	"violence":       LineOrderSecurity,
+	"manhole":        LineEngineering,
+}
+
+// LineFor gives the business line of a matter.
+func LineFor(category, danger string) string {
+	if line, ok := dangerLine[danger]; ok {
+		return line
+	}
+	if line, ok := lineOf[category]; ok {
+		return line
+	}
+	return LineCustomerService
+}
+
+// kinds and modes that a case may have (glossary sections 3 and 9).
+var (
+	kinds = map[string]bool{"inquiry": true, "complaint": true, "repair": true, "suggestion": true, "help": true, "praise": true}
+	modes = map[string]bool{"wechat": true, "sms": true, "call_in": true, "call_out": true, "visit_in": true, "home_visit": true,
+		"written": true, "opinion_box": true, "event": true, "head_office": true, "government": true}
+)
+
+// ValidKind tells whether a case may be of this intent.
+func ValidKind(k string) bool { return kinds[k] }
+
+// ValidMode tells whether m is a contact mode of the glossary.
+func ValidMode(m string) bool { return modes[m] }
+
+// ValidCategory tells whether c is one of the eleven categories.
+func ValidCategory(c string) bool { _, ok := lineOf[c]; return ok }
+
+// Open is what a new case is made of.
+type Open struct {
+	CompanyID, ProjectID       string
+	Kind, Category, Topic      string
+	Danger                     string // kind of emergency; sets the priority
+	Priority                   string // normal when empty
+	Text                       string
+	Mode                       string
+	UnitID, Unit, Building     string
+	ResidentID, ResidentName   string
+	Phone                      string
+	ConversationID             string
+	AccountID, OpenID          string
+	SourceID                   string // message or request that opens it; opens one case however often it is tried
+	Line                       string // overrides the category's line
+}
+
+// Prepared holds what must be fetched before a transaction: a case number.
+// Preparing and not opening leaves a gap in the numbers, nothing else.
+type Prepared struct{ no string }
+
+// Prepare fetches a case number. It must not be called inside a transaction.
+func (d *Desk) Prepare(ctx context.Context, companyID string) (Prepared, error) {
+	no, err := d.takeNumber(ctx, companyID)
+	return Prepared{no: no}, err
+}
+
+// OpenTx opens a case: row, first event, card and, for a danger, the loud text
+// to those on duty, all or nothing. ErrStale when the source opened one before.
+func (d *Desk) OpenTx(ctx context.Context, tx *db.Tx, p Prepared, by By, o Open) (Case, error) {
+	if err := checkOpen(o); err != nil {
+		return Case{}, err
+	}
+	line := o.Line
+	if line == "" {
+		line = LineFor(o.Category, o.Danger)
+	}
+	q, err := d.queueFor(ctx, tx, o.CompanyID, o.ProjectID, line)
+	if err != nil {
+		return Case{}, err
+	}
+	now := d.clock.Now()
+	c := Case{
+		ID: db.NewID(), CompanyID: o.CompanyID, ProjectID: q.ProjectID, No: p.no, State: StateDispatched,
+		Kind: o.Kind, Category: o.Category, Topic: o.Topic, Priority: PriorityNormal, Level: "department", Danger: o.Danger,
+		QueueID: q.ID, UnitID: o.UnitID, Unit: o.Unit, Building: o.Building, ResidentID: o.ResidentID, ResidentName: o.ResidentName,
+		ConversationID: o.ConversationID, AccountID: o.AccountID, OpenID: o.OpenID, Phone: o.Phone,
+		Summary: summarize(o.Text), Text: o.Text, Mode: o.Mode, OpenedAt: now, Version: 1,
+	}
+	if o.Priority != "" {
+		c.Priority = o.Priority
+	}
+	if o.Danger != "" {
+		c.Priority = PriorityEmergency
+	}
+	if o.Mode == "head_office" || o.Mode == "government" {
+		c.Level = "company"
+	}
+	c.AcceptBy, c.PromisedAt = d.deadlines(now, c)
+	if err := insertTx(ctx, tx, c, o.SourceID, localDay(now)); err != nil {
+		return Case{}, err
+	}
+	if err := eventTx(ctx, tx, c, StateNew, by, Event{At: now, Kind: string(ActionOpen), Text: o.Text}); err != nil {
+		return Case{}, err
+	}
+	if err := d.cardsTx(ctx, tx, c); err != nil {
+		return Case{}, err
+	}
+	d.point("case.open.written")
+	tx.AfterCommit(func(ctx context.Context) {
+		d.point("case.open.committed")
+		d.syncQueue(ctx, Case{}, c)
+	})
+	return c, nil
+}
+
+func checkOpen(o Open) error {
+	switch {
+	case !ValidKind(o.Kind):
+		return &Refused{Code: RefusedKind, Field: "kind"}
+	case o.Category != "" && !ValidCategory(o.Category):
+		return &Refused{Code: RefusedCategory, Field: "category"}
+	case !ValidMode(o.Mode):
+		return &Refused{Code: RefusedMode, Field: "mode"}
+	case strings.TrimSpace(o.Text) == "":
+		return &Refused{Code: RefusedText, Field: "text"}
+	}
+	return nil
+}
+
+// queueFor finds the queue of a line; a project without such a line falls back
+// to customer service, so that no case is without a queue.
+func (d *Desk) queueFor(ctx context.Context, q db.Querier, companyID, projectID, line string) (queue.Queue, error) {
+	for _, l := range []string{line, LineCustomerService} {
+		found, ok, err := d.queues.ByLine(ctx, q, companyID, projectID, l)
+		if err != nil {
+			return queue.Queue{}, err
+		}
+		if ok {
+			return found, nil
+		}
+	}
+	return queue.Queue{}, refuse(RefusedUnknownQueue, "line", line)
+}
+
+// limits are ours: the source sets no hours but the 24 of an inquiry.
+var limits = map[string]struct{ accept, reply time.Duration }{
+	PriorityEmergency: {accept: 3 * time.Minute, reply: 10 * time.Minute},
+	PriorityHigh:      {accept: 15 * time.Minute, reply: 30 * time.Minute},
+	PriorityNormal:    {accept: 30 * time.Minute, reply: 2 * time.Hour},
+	PriorityLow:       {accept: 2 * time.Hour, reply: 8 * time.Hour},
+}
+
+// deadlines gives when a named owner must have accepted and when a
+// person answers first. Emergencies ignore office hours; an
+// nothing waits longer than the 24 hours of an inquiry.
+func (d *Desk) deadlines(now time.Time, c Case) (accept, reply time.Time) {
+	l := limits[c.Priority]
+	if c.Priority == PriorityEmergency {
+		return now.Add(l.accept), now.Add(l.reply)
+	}
+	return d.calendar.Sooner(now, l.accept), d.calendar.Sooner(now, l.reply)
+}
+
+// summaryRunes is what a card's row and a list can show of a matter.
+const summaryRunes = 40
+
+func summarize(text string) string {
+	s := strings.Join(strings.Fields(text), " ")
+	if utf8.RuneCountInString(s) <= summaryRunes {
+		return s
+	}
+	return string([]rune(s)[:summaryRunes-1]) + "…"
+}
+
+// cardsTx puts the case's card into every work group of its queue, and for an
+// emergency a text that rings those on duty (interfaces: "Loud").
+func (d *Desk) cardsTx(ctx context.Context, tx *db.Tx, c Case) error {
+	groups, err := d.staff.GroupsOfQueue(ctx, tx, c.QueueID)
+	if err != nil {
+		return err
+	}
+	lane := ledger.LaneCard
+	if c.Emergency() {
+		lane = ledger.LaneEmergency
+	}
+	for _, g := range groups {
+		_, err := d.ledger.PutTx(ctx, tx, ledger.New{
+			CompanyID: c.CompanyID, Channel: ledger.ChannelCard, AccountID: g.BotID, Address: g.ChatID, Lane: lane, Class: ledger.ClassCard,
+			RefKind: "case", RefID: c.ID, RefRev: c.Version, Supersede: true, OrderKey: "group:" + g.ChatID + ":" + c.ID,
+		})
+		if err != nil {
+			return err
+		}
+		if !c.Emergency() {
+			continue
+		}
+		if err := d.loudTx(ctx, tx, c, g.ChatID); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,132 @@
+package desk
+
+import (
+	"context"
+	"time"
+
+	"guanjia/internal/db"
+	"guanjia/internal/wording"
+)
+
+// ReopenWindow is how long after closing a resident's 未解决 opens the case again
+// where the company sets nothing else.
+const ReopenWindow = 7 * 24 * time.Hour
+
+// AppendTx adds what the resident said to his open case and shows it to the group.
+func (d *Desk) AppendTx(ctx context.Context, tx *db.Tx, by By, c Case, text string) (Case, error) {
+	return d.applyTx(ctx, tx, c, by, ActionAppend, func(ctx context.Context, tx *db.Tx, c *Case) (Event, error) {
+		err := d.groupTx(ctx, tx, *c, "group.resident_said", wording.Vars{"case_no": c.No, "text": truncate(text, 200)})
+		return Event{Text: text}, err
+	})
+}
+
+// LocateTx completes a case with the home the resident names afterwards.
+func (d *Desk) LocateTx(ctx context.Context, tx *db.Tx, by By, c Case, unitID, unit, text string) (Case, error) {
+	return d.applyTx(ctx, tx, c, by, ActionAppend, func(ctx context.Context, tx *db.Tx, c *Case) (Event, error) {
+		if c.Unit == "" {
+			c.UnitID, c.Unit = unitID, unit
+		}
+		err := d.groupTx(ctx, tx, *c, "group.resident_said", wording.Vars{"case_no": c.No, "text": truncate(text, 200)})
+		return Event{Text: text}, err
+	})
+}
+
+// UrgeTx presses an open case: the count and the priority rise, the group is
+// told, and there is no second case. An unclaimed case moves up its queue.
+func (d *Desk) UrgeTx(ctx context.Context, tx *db.Tx, by By, c Case, text string) (Case, error) {
+	return d.applyTx(ctx, tx, c, by, ActionUrge, func(ctx context.Context, tx *db.Tx, c *Case) (Event, error) {
+		c.Urges++
+		if rank := priorityRank(c.Priority); rank > priorityRank(PriorityHigh) {
+			c.Priority = priorities[rank-1]
+		}
+		err := d.groupTx(ctx, tx, *c, "group.urged", wording.Vars{"case_no": c.No, "count": itoa(c.Urges), "owner": d.ownerName(*c)})
+		return Event{Text: text}, err
+	})
+}
+
+func (d *Desk) ownerName(c Case) string {
+	if c.OwnerName != "" {
+		return c.OwnerName
+	}
+	return d.book.Name("owner", "none")
+}
+
+// SolvedTx records that the resident calls the problem solved and closes the case.
+func (d *Desk) SolvedTx(ctx context.Context, tx *db.Tx, by By, c Case) (Case, error) {
+	return d.applyTx(ctx, tx, c, by, ActionSolved, func(_ context.Context, _ *db.Tx, c *Case) (Event, error) {
+		c.FollowUp, c.ClosedAt = FollowUpSolved, d.clock.Now()
+		return Event{Text: FollowUpSolved}, nil
+	})
+}
+
+// NotSolvedTx opens a case again because the resident says that it is not, or
+// only partly, solved.
+func (d *Desk) NotSolvedTx(ctx context.Context, tx *db.Tx, by By, c Case, followUp string) (Case, error) {
+	action := ActionNotSolved
+	if followUp == FollowUpPartly {
+		action = ActionPartly
+	}
+	return d.applyTx(ctx, tx, c, by, action, d.reopening(followUp))
+}
+
+func (d *Desk) reopen(ctx context.Context, by By, caseID, followUp string) (Case, error) {
+	action := ActionNotSolved
+	if followUp == FollowUpPartly {
+		action = ActionPartly
+	}
+	return d.move(ctx, by, caseID, action, d.reopening(followUp))
+}
+
+func (d *Desk) reopening(followUp string) change {
+	return func(ctx context.Context, tx *db.Tx, c *Case) (Event, error) {
+		now := d.clock.Now()
+		if !c.ClosedAt.IsZero() && now.Sub(c.ClosedAt) > ReopenWindow {
+			return Event{}, refuse(RefusedTooLate, "case_no", c.No)
+		}
+		c.FollowUp = followUp
+		c.OwnerID, c.OwnerName = "", ""
+		c.ClosedAt, c.HandledAt = time.Time{}, time.Time{}
+		if priorityRank(c.Priority) > priorityRank(PriorityHigh) {
+			c.Priority = PriorityHigh // what comes back goes first
+		}
+		c.AcceptBy, c.PromisedAt = d.deadlines(now, *c)
+		if err := d.cardsTx(ctx, tx, *c); err != nil {
+			return Event{}, err
+		}
+		err := d.groupTx(ctx, tx, *c, "group.reopened", wording.Vars{"case_no": c.No, "result": d.book.Name("follow_up", followUp)})
+		return Event{Text: followUp}, err
+	}
+}
+
+// RateTx records the rating, 1 to 5. Rating a handled case also says that it is
+// over, so it closes when the rating is 3 or more. A second rating replaces the
+// first: people correct themselves.
+func (d *Desk) RateTx(ctx context.Context, tx *db.Tx, by By, c Case, rating int, text string) (Case, error) {
+	if rating < 1 || rating > 5 {
+		return c, refuse(RefusedRating, "case_no", c.No)
+	}
+	if c.State == StateHandled && rating >= 3 {
+		var err error
+		if c, err = d.SolvedTx(ctx, tx, by, c); err != nil {
+			return c, err
+		}
+	}
+	return d.applyTx(ctx, tx, c, by, ActionRate, func(ctx context.Context, tx *db.Tx, c *Case) (Event, error) {
+		c.Rating, c.RatingText = rating, text
+		err := d.groupTx(ctx, tx, *c, "group.rated", wording.Vars{"case_no": c.No, "rating": itoa(int64(rating))})
+		return Event{Text: itoa(int64(rating))}, err
+	})
+}
+
+// WithdrawTx ends an open case because the resident takes it back. An emergency
+// is not taken back by a word: a person looks first.
+func (d *Desk) WithdrawTx(ctx context.Context, tx *db.Tx, by By, c Case, text string) (Case, error) {
+	if c.Emergency() {
+		return c, refuse(RefusedState, "case_no", c.No, "state", string(c.State))
+	}
+	return d.applyTx(ctx, tx, c, by, ActionWithdraw, func(ctx context.Context, tx *db.Tx, c *Case) (Event, error) {
+		c.ClosedAt = d.clock.Now()
+		err := d.groupTx(ctx, tx, *c, "group.withdrawn", wording.Vars{"case_no": c.No})
+		return Event{Text: text}, err
+	})
+}
