@@ -1,0 +1,232 @@
+package conversation
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"guanjia/internal/db"
+)
+
+// received is the outcome for one member of a batch.
+type received struct {
+	m    Message
+	seen bool
+	err  error
+}
+
+// Receive stores a push. It returns once the row is committed: only then may
+// the push be acknowledged. A push that is stored already (a retry, the same
+// message on another node, a replay from the spool) is returned as it is
+// stored, with the answer if there is one, and seen. ErrReplayed refuses a
+// signed query that was used before with another message. When the error is
+// db.IsUnavailable the row may or may not be there: keep the push in the Spool,
+// the unique key takes care of repeats.
+//
+// In the common case it costs one insert, shared with all callers of the same
+// moment; the first message of a resident on this node costs up to two short
+// statements more.
+func (c *Conversations) Receive(ctx context.Context, in Inbound) (m Message, seen bool, err error) {
+	if in.DedupeKey == "" || in.AccountID == "" {
+		return Message{}, false, errors.New("receive: a push needs an account and a dedupe key")
+	}
+	if in.Hash == "" {
+		sum := sha256.Sum256(in.Raw)
+		in.Hash = hex.EncodeToString(sum[:])
+	}
+	now := db.At(c.clk.Now()).Time
+	if in.ReceivedAt.IsZero() {
+		in.ReceivedAt = now
+	}
+	if in.SentAt.IsZero() {
+		in.SentAt = in.ReceivedAt
+	}
+	r, err := c.receive.Do(ctx, in)
+	if err == nil {
+		err = r.err
+	}
+	if err != nil {
+		return Message{}, false, fmt.Errorf("receive: %w", err)
+	}
+	return r.m, r.seen, nil
+}
+
+// receiveBatch writes a batch with one insert. When the database refuses it
+// for a reason that lies in one of the rows, each is tried alone, so that a
+// neighbour's odd bytes harm nobody.
+func (c *Conversations) receiveBatch(ctx context.Context, items []Inbound) ([]received, error) {
+	out, err := c.insertAll(ctx, items)
+	if err == nil || len(items) == 1 || db.IsUnavailable(err) || ctx.Err() != nil {
+		return out, err
+	}
+	out = make([]received, len(items))
+	for i := range items {
+		one, err := c.insertAll(ctx, items[i:i+1])
+		if err != nil {
+			out[i].err = err
+			continue
+		}
+		out[i] = one[0]
+	}
+	return out, nil
+}
+
+// messageRow is a new row as it travels in the insert's one argument.
+type messageRow struct {
+	ID             string  `json:"id"`
+	ConversationID string  `json:"conversation_id"`
+	CompanyID      string  `json:"company_id"`
+	AccountID      string  `json:"account_id"`
+	OpenID         string  `json:"openid"`
+	Kind           string  `json:"kind"`
+	Type           string  `json:"type"`
+	Event          string  `json:"event"`
+	EventKey       string  `json:"event_key"`
+	Body           string  `json:"body"`
+	MenuID         string  `json:"menu_id"`
+	MediaID        string  `json:"media_id"`
+	MsgID          string  `json:"msg_id"`
+	Detail         string  `json:"detail"`
+	Raw            string  `json:"raw"`
+	Hash           string  `json:"hash"`
+	DedupeKey      string  `json:"dedupe_key"`
+	NonceKey       *string `json:"nonce_key"`
+	Opens          string  `json:"opens"`
+	SentAt         db.Time `json:"sent_at"`
+	ReceivedAt     db.Time `json:"received_at"`
+	TurnAt         db.Time `json:"turn_at"`
+	AnsweredAt     db.Time `json:"answered_at"`
+	Carrier        *string `json:"carrier"`
+	Done           bool    `json:"exchange_done"`
+}
+
+const messageRowColumns = `id, conversation_id, company_id, account_id, openid, kind, type, event, event_key,
+	body, menu_id, media_id, msg_id, detail, raw, hash, dedupe_key, nonce_key, opens, sent_at, received_at,
+	turn_at, answered_at, carrier, exchange_done`
+
+func messageCols() []db.Col {
+	return []db.Col{
+		db.TextCol("id"), db.TextCol("conversation_id"), db.TextCol("company_id"), db.TextCol("account_id"),
+		db.TextCol("openid"), db.TextCol("kind"), db.TextCol("type"), db.TextCol("event"), db.TextCol("event_key"),
+		db.TextCol("body"), db.TextCol("menu_id"), db.TextCol("media_id"), db.TextCol("msg_id"),
+		db.TextCol("detail"), db.TextCol("raw"), db.TextCol("hash"), db.TextCol("dedupe_key"),
+		db.TextCol("nonce_key"), db.TextCol("opens"), db.TimeCol("sent_at"), db.TimeCol("received_at"),
+		db.TimeCol("turn_at"), db.TimeCol("answered_at"), db.TextCol("carrier"), db.BoolCol("exchange_done"),
+	}
+}
+
+// insertAll resolves the conversations and inserts the messages; whoever did
+// not get in by a unique key finds the row that was there before.
+func (c *Conversations) insertAll(ctx context.Context, items []Inbound) ([]received, error) {
+	conversations, err := c.resolve(ctx, items)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.noteFollowing(ctx, conversations, items); err != nil {
+		return nil, err
+	}
+	rows := make([]messageRow, len(items))
+	for i, in := range items {
+		rows[i] = newRow(in, conversations[i])
+	}
+	inserted, err := c.insertMessages(ctx, rows)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]received, len(items))
+	for i, in := range items {
+		if inserted[rows[i].ID] {
+			out[i].m = Message{ID: rows[i].ID, ConversationID: conversations[i], Inbound: in, Answered: in.Quiet}
+			if in.Quiet {
+				out[i].m.Carrier = CarrierExchange
+			}
+			continue
+		}
+		out[i].m, out[i].err = c.seenBefore(ctx, in)
+		out[i].seen = out[i].err == nil
+	}
+	return out, nil
+}
+
+func newRow(in Inbound, conversationID string) messageRow {
+	r := messageRow{
+		ID: db.NewID(), ConversationID: conversationID,
+		CompanyID: in.CompanyID, AccountID: in.AccountID, OpenID: storable(in.OpenID),
+		Kind: in.Kind, Type: storable(in.Type), Event: storable(in.Event), EventKey: storable(in.EventKey),
+		Body: storable(in.Text), MenuID: storable(in.MenuID), MediaID: storable(in.MediaID),
+		MsgID: storable(in.MsgID), Raw: rawText(in.Raw), Hash: in.Hash, DedupeKey: storable(in.DedupeKey),
+		Opens: in.opens(), SentAt: db.At(in.SentAt), ReceivedAt: db.At(in.ReceivedAt), TurnAt: machineNow(),
+	}
+	if !in.Detail.IsZero() {
+		r.Detail = detailText(in.Detail)
+	}
+	if in.NonceKey != "" {
+		key := storable(in.NonceKey)
+		r.NonceKey = &key
+	}
+	if in.Quiet {
+		carrier := CarrierExchange
+		r.AnsweredAt, r.Carrier, r.Done = r.ReceivedAt, &carrier, true
+	}
+	return r
+}
+
+// insertMessages returns the ids that got in.
+func (c *Conversations) insertMessages(ctx context.Context, rows []messageRow) (map[string]bool, error) {
+	w := c.db.Writer()
+	res, err := w.QueryContext(ctx, `
+		insert into messages (`+messageRowColumns+`)
+		select `+messageRowColumns+` from `+db.Rows(w, "$1", messageCols()...)+` as r
+		where true
+		on conflict do nothing
+		returning id`, db.RowsArg(rows))
+	if err != nil {
+		return nil, fmt.Errorf("insert messages: %w", err)
+	}
+	defer res.Close()
+	inserted := make(map[string]bool, len(rows))
+	for res.Next() {
+		var id string
+		if err := res.Scan(&id); err != nil {
+			return nil, fmt.Errorf("insert messages: %w", err)
+		}
+		inserted[id] = true
+	}
+	if err := res.Err(); err != nil {
+		return nil, fmt.Errorf("insert messages: %w", err)
+	}
+	return inserted, nil
+}
+
+// seenBefore finds the row that kept a push out, and tells a retry from a
+// replayed signature.
+func (c *Conversations) seenBefore(ctx context.Context, in Inbound) (Message, error) {
+	m, found, err := c.one(ctx, c.db.Writer(), "dedupe_key = $1", storable(in.DedupeKey))
+	if err != nil {
+		return Message{}, err
+	}
+	if !found || (in.NonceKey != "" && m.NonceKey == storable(in.NonceKey) && m.Hash != in.Hash) {
+		return Message{}, ErrReplayed
+	}
+	return m, nil
+}
+
+// storable drops what PostgreSQL refuses in a text (NUL, broken UTF-8).
+func storable(s string) string {
+	if strings.IndexByte(s, 0) >= 0 {
+		s = strings.ReplaceAll(s, "\x00", "")
+	}
+	return strings.ToValidUTF8(s, "\ufffd")
+}
+
+func detailText(d Detail) string {
+	b, err := json.Marshal(d)
+	if err != nil { // strings and numbers always marshal
+		return ""
+	}
+	return string(b)
+}

@@ -1,0 +1,95 @@
+package conversation
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"guanjia/internal/db"
+)
+
+// Session returns the memory of a dialogue; Version 0 when there is none.
+func (c *Conversations) Session(ctx context.Context, q db.Querier, conversationID string) (Session, error) {
+	s := Session{ConversationID: conversationID}
+	var data string
+	err := q.QueryRowContext(ctx, `select version, state, data from sessions where conversation_id = $1`,
+		conversationID).Scan(&s.Version, &s.State, &data)
+	if errors.Is(err, sql.ErrNoRows) {
+		return s, nil
+	}
+	if err != nil {
+		return Session{}, fmt.Errorf("read session: %w", err)
+	}
+	s.Data = json.RawMessage(data)
+	return s, nil
+}
+
+// SaveTurnTx stores the answer of a message and, when given, the session, and
+// decides the carrier unless somebody has: CarrierExchange when live,
+// CarrierService otherwise. When the carrier it returns is CarrierService and
+// the answer isn't empty, the caller puts the delivery into the ledger in the
+// same transaction. ErrAnswered: another turn was faster. ErrStale: the session
+// changed since it was read. After either the transaction must be rolled back.
+func (c *Conversations) SaveTurnTx(ctx context.Context, tx *db.Tx, t Turn) (carrier string, err error) {
+	wish := CarrierService
+	if t.Live {
+		wish = CarrierExchange
+	}
+	err = tx.QueryRowContext(ctx, `
+		update messages
+		set answered_at = $2, answer_kind = $3, answer_text = $4, answer_options = $5,
+		    carrier = coalesce(carrier, $6), decided_at = coalesce(decided_at, $7), exchange_done = $8
+		where id = $1 and answered_at is null
+		returning carrier`,
+		t.MessageID, db.At(c.clk.Now()), t.Answer.Kind, storable(t.Answer.Text), optionsText(t.Answer.Options),
+		wish, machineNow(), t.Answer.Empty()).Scan(&carrier)
+	if errors.Is(err, sql.ErrNoRows) {
+		_, err := c.Message(ctx, tx, t.MessageID)
+		if err == nil {
+			err = ErrAnswered
+		}
+		return "", fmt.Errorf("save turn: %w", err)
+	}
+	if err != nil {
+		return "", fmt.Errorf("save turn: %w", err)
+	}
+	if t.Session == nil {
+		return carrier, nil
+	}
+	if err := c.saveSession(ctx, tx, *t.Session); err != nil {
+		return "", fmt.Errorf("save turn: %w", err)
+	}
+	return carrier, nil
+}
+
+// SaveSessionTx writes a session outside a turn (a case was closed, a survey
+// opened a question). ErrStale as in SaveTurnTx.
+func (c *Conversations) SaveSessionTx(ctx context.Context, tx *db.Tx, s Session) error {
+	return c.saveSession(ctx, tx, s)
+}
+
+func (c *Conversations) saveSession(ctx context.Context, tx *db.Tx, s Session) error {
+	data := storable(string(s.Data))
+	if data == "" {
+		data = "{}"
+	}
+	query := `
+		update sessions set version = version + 1, state = $3, data = $4, updated_at = $5
+		where conversation_id = $1 and version = $2`
+	if s.Version == 0 {
+		query = `
+		insert into sessions (conversation_id, version, state, data, updated_at)
+		values ($1, $2 + 1, $3, $4, $5)
+		on conflict (conversation_id) do nothing`
+	}
+	n, err := affected(tx.ExecContext(ctx, query, s.ConversationID, s.Version, storable(s.State), data, db.At(c.clk.Now())))
+	if err != nil {
+		return fmt.Errorf("write session: %w", err)
+	}
+	if n == 0 {
+		return ErrStale
+	}
+	return nil
+}
