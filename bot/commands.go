@@ -116,13 +116,13 @@ func (t *turn) bind(ctx context.Context, home, phone string) (step, error) {
 }
 
 func (t *turn) sendCodeTx(ctx context.Context, tx *db.Tx, smsID string, start estate.BindStart) error {
-	text, err := t.e.Book.Say("sms.bind_code", wording.Vars{"code": start.Code})
+	sms, err := t.e.Book.SMS("bind_code", wording.Vars{"code": start.Code})
 	if err != nil {
 		return err
 	}
 	_, err = t.e.Ledger.PutTx(ctx, tx, ledger.New{
 		CompanyID: t.m.CompanyID, Channel: ledger.ChannelSMS, AccountID: smsID, Address: start.Phone, Lane: ledger.LaneReply, Class: ledger.ClassCode,
-		Text: text, Payload: map[string]any{"purpose": "bind_code", "params": map[string]string{"code": start.Code}},
+		Text: sms.Text, Payload: map[string]any{"purpose": sms.Purpose, "params": sms.Params},
 		RefKind: "bind", RefID: start.BindID, ValidUntil: t.e.Clock.Now().Add(t.company.Settings.CodeTTL),
 	})
 	return err
@@ -299,4 +299,3 @@ func refused(err error) bool {
 	var r *desk.Refused
 	return errors.As(err, &r)
 }
-

@@ -120,5 +120,6 @@ func (t *turn) dangerReply(c desk.Case) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	return reply{text: wording.Join(safety, number), danger: true}, nil
+	text, err := t.e.Book.Join(safety, number)
+	return reply{text: text, danger: true}, err
 }

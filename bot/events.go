@@ -50,7 +50,7 @@ func (t *turn) click(ctx context.Context) (step, error) {
 	case MenuProgress:
 		return t.progress(ctx)
 	case MenuHuman:
-		t.said = t.e.Book.Name("menu", MenuHuman)
+		t.said = t.e.Book.Label("menu", MenuHuman)
 		return t.handoff(ctx)
 	default:
 		return t.say("help", wording.Vars{"hotline": t.company.Settings.Hotline})
@@ -88,7 +88,7 @@ func (t *turn) media(ctx context.Context) (step, error) {
 		if !found {
 			return t.say("image.received", nil)
 		}
-		t.said = t.e.Book.Name("media", t.m.Type)
+		t.said = t.e.Book.Label("media", t.m.Type)
 		if t.m.Detail.Place != nil && t.m.Detail.Place.Label != "" {
 			t.said += " " + t.m.Detail.Place.Label
 		}
@@ -97,4 +97,3 @@ func (t *turn) media(ctx context.Context) (step, error) {
 		return t.say("unsupported.media", wording.Vars{"hotline": t.company.Settings.Hotline})
 	}
 }
-

@@ -126,7 +126,7 @@ func (t *turn) saidHome() string {
 
 // openedReply tells number, who handles it and when a person answers.
 func (t *turn) openedReply(c desk.Case) (reply, error) {
-	vars := wording.Vars{"case_no": c.No, "line": t.e.Book.Name("line", desk.LineFor(c.Category, c.Danger)), "promised": t.when(c.PromisedAt), "hotline": t.company.Settings.Hotline}
+	vars := wording.Vars{"case_no": c.No, "line": t.e.Book.Label("line", desk.LineFor(c.Category, c.Danger)), "promised": t.when(c.PromisedAt), "hotline": t.company.Settings.Hotline}
 	key := "case.opened"
 	switch {
 	case c.Kind == intent.IntentPraise:
@@ -144,7 +144,8 @@ func (t *turn) openedReply(c desk.Case) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	return reply{text: wording.Join(sorry, r.text)}, nil
+	text, err := t.e.Book.Join(sorry, r.text)
+	return reply{text: text}, err
 }
 
 // urge presses the case the resident means: the one he numbers, else his newest
@@ -327,12 +328,12 @@ func (t *turn) statusLine(c desk.Case) (string, error) {
 	case !c.State.Open():
 		key = "status.over"
 	}
-	text, err := t.e.Book.Say(key, wording.Vars{"state": t.e.Book.Name("state", string(c.State)), "owner": c.OwnerName,
-		"line": t.e.Book.Name("line", desk.LineFor(c.Category, c.Danger)), "promised": t.when(c.PromisedAt)})
+	text, err := t.e.Book.Say(key, wording.Vars{"state": t.e.Book.Label("state", string(c.State)), "owner": c.OwnerName,
+		"line": t.e.Book.Label("line", desk.LineFor(c.Category, c.Danger)), "promised": t.when(c.PromisedAt)})
 	return text.String(), err
 }
 
-func (t *turn) when(at time.Time) string { return t.e.Book.When(at, t.e.Clock.Now()) }
+func (t *turn) when(at time.Time) string { return wording.When(at, t.e.Clock.Now()) }
 
 func itoa(n int) string { return strconv.Itoa(n) }
 

@@ -69,7 +69,7 @@ func (e *Engine) sendLapsed(ctx context.Context) error {
 			if m.Answer.Empty() {
 				continue
 			}
-			text, err := wording.Remake(m.Answer.Text)
+			text, err := wording.Stored("stored", m.Answer.Text)
 			if err != nil {
 				return fmt.Errorf("bot: stored answer: %w", err)
 			}
@@ -80,4 +80,3 @@ func (e *Engine) sendLapsed(ctx context.Context) error {
 		return nil
 	})
 }
-

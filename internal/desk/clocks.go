@@ -93,15 +93,15 @@ func (d *Desk) escalate(ctx context.Context, c Case) error {
 // Undelivered tells the group that words to the resident did not arrive, so
 // that a person calls. It is given to the sender as its follower.
 func (d *Desk) Undelivered(ctx context.Context, del ledger.Delivery) {
-	if del.RefKind != "case" || del.State.Delivered() || del.Class != ledger.ClassReply && del.Class != ledger.ClassDanger {
+	if del.RefKind != "case" || del.Reached() || del.Class != ledger.ClassReply && del.Class != ledger.ClassDanger {
 		return
 	}
-	if del.State == ledger.StateCancelled || del.State == ledger.StateSkipped {
+	if del.State == ledger.Cancelled || del.State == ledger.Skipped {
 		return
 	}
 	by := By{CompanyID: del.CompanyID, Via: "system"}
 	_, err := d.move(ctx, by, del.RefID, ActionUndeliver, func(ctx context.Context, tx *db.Tx, c *Case) (Event, error) {
-		err := d.groupTx(ctx, tx, *c, "group.not_delivered", wording.Vars{"case_no": c.No, "reason": d.book.Name("delivery", string(del.State))})
+		err := d.groupTx(ctx, tx, *c, "group.not_delivered", wording.Vars{"case_no": c.No, "reason": d.book.Label("delivery", string(del.State))})
 		return Event{Text: string(del.State), DeliveryID: del.ID}, err
 	})
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"guanjia/internal/company"
 	"guanjia/internal/db"
 	"guanjia/internal/ledger"
 	"guanjia/internal/queue"
@@ -78,19 +79,19 @@ func ValidCategory(c string) bool { _, ok := lineOf[c]; return ok }
 
 // Open is what a new case is made of.
 type Open struct {
-	CompanyID, ProjectID       string
-	Kind, Category, Topic      string
-	Danger                     string // kind of emergency; sets the priority
-	Priority                   string // normal when empty
-	Text                       string
-	Mode                       string
-	UnitID, Unit, Building     string
-	ResidentID, ResidentName   string
-	Phone                      string
-	ConversationID             string
-	AccountID, OpenID          string
-	SourceID                   string // message or request that opens it; opens one case however often it is tried
-	Line                       string // overrides the category's line
+	CompanyID, ProjectID     string
+	Kind, Category, Topic    string
+	Danger                   string // kind of emergency; sets the priority
+	Priority                 string // normal when empty
+	Text                     string
+	Mode                     string
+	UnitID, Unit, Building   string
+	ResidentID, ResidentName string
+	Phone                    string
+	ConversationID           string
+	AccountID, OpenID        string
+	SourceID                 string // message or request that opens it; opens one case however often it is tried
+	Line                     string // overrides the category's line
 }
 
 // Prepared holds what must be fetched before a transaction: a case number.
@@ -134,7 +135,11 @@ func (d *Desk) OpenTx(ctx context.Context, tx *db.Tx, p Prepared, by By, o Open)
 	if o.Mode == "head_office" || o.Mode == "government" {
 		c.Level = "company"
 	}
-	c.AcceptBy, c.PromisedAt = d.deadlines(now, c)
+	settings, _, err := d.settings(ctx, o.CompanyID)
+	if err != nil {
+		return Case{}, err
+	}
+	c.AcceptBy, c.PromisedAt = d.deadlines(settings, now, c.Priority)
 	if err := insertTx(ctx, tx, c, o.SourceID, localDay(now)); err != nil {
 		return Case{}, err
 	}
@@ -181,23 +186,16 @@ func (d *Desk) queueFor(ctx context.Context, q db.Querier, companyID, projectID,
 	return queue.Queue{}, refuse(RefusedUnknownQueue, "line", line)
 }
 
-// limits are ours: the source sets no hours but the 24 of an inquiry.
-var limits = map[string]struct{ accept, reply time.Duration }{
-	PriorityEmergency: {accept: 3 * time.Minute, reply: 10 * time.Minute},
-	PriorityHigh:      {accept: 15 * time.Minute, reply: 30 * time.Minute},
-	PriorityNormal:    {accept: 30 * time.Minute, reply: 2 * time.Hour},
-	PriorityLow:       {accept: 2 * time.Hour, reply: 8 * time.Hour},
-}
-
 // deadlines gives when a named owner must have accepted and when a
-// person answers first. Emergencies ignore office hours; an
-// nothing waits longer than the 24 hours of an inquiry.
-func (d *Desk) deadlines(now time.Time, c Case) (accept, reply time.Time) {
-	l := limits[c.Priority]
-	if c.Priority == PriorityEmergency {
-		return now.Add(l.accept), now.Add(l.reply)
+// person answers first, by the company's limits. Emergencies ignore
+// office hours; nothing waits longer than the 24 hours of an inquiry
+//
+func (d *Desk) deadlines(s company.Settings, now time.Time, priority string) (accept, reply time.Time) {
+	acceptIn, replyIn := s.AcceptLimit[priority], s.FirstReply[priority]
+	if priority == PriorityEmergency {
+		return now.Add(acceptIn), now.Add(replyIn)
 	}
-	return d.calendar.Sooner(now, l.accept), d.calendar.Sooner(now, l.reply)
+	return d.calendar.Sooner(now, acceptIn), d.calendar.Sooner(now, replyIn)
 }
 
 // summaryRunes is what a card's row and a list can show of a matter.

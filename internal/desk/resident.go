@@ -8,10 +8,6 @@ import (
 	"guanjia/internal/wording"
 )
 
-// ReopenWindow is how long after closing a resident's 未解决 opens the case again
-// where the company sets nothing else.
-const ReopenWindow = 7 * 24 * time.Hour
-
 // AppendTx adds what the resident said to his open case and shows it to the group.
 func (d *Desk) AppendTx(ctx context.Context, tx *db.Tx, by By, c Case, text string) (Case, error) {
 	return d.applyTx(ctx, tx, c, by, ActionAppend, func(ctx context.Context, tx *db.Tx, c *Case) (Event, error) {
@@ -48,7 +44,7 @@ func (d *Desk) ownerName(c Case) string {
 	if c.OwnerName != "" {
 		return c.OwnerName
 	}
-	return d.book.Name("owner", "none")
+	return d.book.Label("owner", "none")
 }
 
 // SolvedTx records that the resident calls the problem solved and closes the case.
@@ -79,8 +75,12 @@ func (d *Desk) reopen(ctx context.Context, by By, caseID, followUp string) (Case
 
 func (d *Desk) reopening(followUp string) change {
 	return func(ctx context.Context, tx *db.Tx, c *Case) (Event, error) {
+		settings, _, err := d.settings(ctx, c.CompanyID)
+		if err != nil {
+			return Event{}, err
+		}
 		now := d.clock.Now()
-		if !c.ClosedAt.IsZero() && now.Sub(c.ClosedAt) > ReopenWindow {
+		if !c.ClosedAt.IsZero() && now.Sub(c.ClosedAt) > settings.ReopenWindow {
 			return Event{}, refuse(RefusedTooLate, "case_no", c.No)
 		}
 		c.FollowUp = followUp
@@ -89,11 +89,11 @@ func (d *Desk) reopening(followUp string) change {
 		if priorityRank(c.Priority) > priorityRank(PriorityHigh) {
 			c.Priority = PriorityHigh // what comes back goes first
 		}
-		c.AcceptBy, c.PromisedAt = d.deadlines(now, *c)
+		c.AcceptBy, c.PromisedAt = d.deadlines(settings, now, c.Priority)
 		if err := d.cardsTx(ctx, tx, *c); err != nil {
 			return Event{}, err
 		}
-		err := d.groupTx(ctx, tx, *c, "group.reopened", wording.Vars{"case_no": c.No, "result": d.book.Name("follow_up", followUp)})
+		err = d.groupTx(ctx, tx, *c, "group.reopened", wording.Vars{"case_no": c.No, "result": d.book.Label("follow_up", followUp)})
 		return Event{Text: followUp}, err
 	}
 }

@@ -119,14 +119,14 @@ func (d *Desk) takenInstead(ctx context.Context, by By, caseID string, err error
 	return refuse(RefusedTaken, "case_no", c.No, "owner", c.OwnerName)
 }
 
-// defaultCapacity is how many open cases a member has in hand at once, where
-// his queue says nothing else.
-const defaultCapacity = 30
-
 // reserve takes the case out of Redis for this member. Without Redis the row
 // alone decides (architecture section 5).
 func (d *Desk) reserve(ctx context.Context, by By, c Case) (queue.Reservation, bool, error) {
-	r, err := d.queues.Reserve(ctx, c.CompanyID, c.QueueID, c.ID, by.UserID, c.Version, defaultCapacity)
+	settings, _, err := d.settings(ctx, c.CompanyID)
+	if err != nil {
+		return queue.Reservation{}, false, err
+	}
+	r, err := d.queues.Reserve(ctx, c.CompanyID, c.QueueID, c.ID, by.UserID, c.Version, settings.Capacity)
 	var taken *queue.TakenError
 	switch {
 	case err == nil:
@@ -153,7 +153,7 @@ func (d *Desk) release(ctx context.Context, r queue.Reservation) {
 }
 
 func (d *Desk) tellAcceptedTx(ctx context.Context, tx *db.Tx, by By, c Case) (Event, error) {
-	text, err := d.book.Say("case.accepted", wording.Vars{"case_no": c.No, "staff": by.Name, "promised": d.book.When(c.PromisedAt, d.clock.Now())})
+	text, err := d.book.Say("case.accepted", wording.Vars{"case_no": c.No, "staff": by.Name, "promised": wording.When(c.PromisedAt, d.clock.Now())})
 	if err != nil {
 		return Event{}, err
 	}
@@ -225,11 +225,11 @@ func (d *Desk) Reply(ctx context.Context, by By, caseID, text string) (c Case, h
 
 // heldBack turns the guard's no into a refusal that names the phrase.
 func heldBack(err error, c Case) error {
-	var held *wording.HeldError
+	var held wording.ErrHeld
 	if errors.As(err, &held) {
 		return refuse(RefusedHeld, "case_no", c.No, "phrase", held.Phrase)
 	}
-	var long *wording.TooLongError
+	var long wording.ErrTooLong
 	if errors.As(err, &long) {
 		return refuse(RefusedTooLong, "case_no", c.No)
 	}
@@ -338,6 +338,10 @@ func (d *Desk) Transfer(ctx context.Context, by By, caseID, queueNameOrID, reaso
 	if target.ID == c.QueueID {
 		return Case{}, &Refused{Code: RefusedSameQueue, Field: "queue", Args: map[string]string{"case_no": c.No, "queue": target.Name}}
 	}
+	settings, _, err := d.settings(ctx, by.CompanyID)
+	if err != nil {
+		return Case{}, err
+	}
 	return d.move(ctx, by, caseID, ActionTransfer, func(ctx context.Context, tx *db.Tx, c *Case) (Event, error) {
 		if c.OwnerID != "" {
 			if err := d.mine(ctx, tx, by, *c); err != nil {
@@ -345,7 +349,7 @@ func (d *Desk) Transfer(ctx context.Context, by By, caseID, queueNameOrID, reaso
 			}
 		}
 		c.QueueID, c.OwnerID, c.OwnerName = target.ID, "", ""
-		c.AcceptBy, _ = d.deadlines(d.clock.Now(), *c)
+		c.AcceptBy, _ = d.deadlines(settings, d.clock.Now(), c.Priority)
 		if err := d.cardsTx(ctx, tx, *c); err != nil {
 			return Event{}, err
 		}
@@ -420,9 +424,9 @@ func (d *Desk) Handle(ctx context.Context, by By, caseID, measures string) (Case
 // because old menus stay clickable for ever (protocol 3.4: numeric ids only).
 func (d *Desk) solvedOptions(c Case) []Option {
 	return []Option{
-		{ID: c.No + "1", Text: d.book.Name("follow_up", FollowUpSolved)},
-		{ID: c.No + "2", Text: d.book.Name("follow_up", FollowUpPartly)},
-		{ID: c.No + "3", Text: d.book.Name("follow_up", FollowUpNotSolved)},
+		{ID: c.No + "1", Text: d.book.Label("follow_up", FollowUpSolved)},
+		{ID: c.No + "2", Text: d.book.Label("follow_up", FollowUpPartly)},
+		{ID: c.No + "3", Text: d.book.Label("follow_up", FollowUpNotSolved)},
 	}
 }
 

@@ -70,26 +70,31 @@ func orderKey(c Case) string {
 	return "case:" + c.ID
 }
 
-// hops lists the ways to the resident of a case, best first.
+// hops lists the ways to the resident of a case, best first. The ways after
+// the first say only that an answer waits: their texts are the vendors' templates.
 func (d *Desk) hops(dir *company.Directory, c Case, t telling) ([]ledger.Hop, error) {
 	var hops []ledger.Hop
 	if c.OpenID != "" {
-		hops = append(hops,
-			ledger.Hop{Channel: ledger.ChannelService, AccountID: c.AccountID, Address: c.OpenID, Payload: map[string]any{"options": t.options}},
-			ledger.Hop{Channel: ledger.ChannelTemplate, AccountID: c.AccountID, Address: c.OpenID, Payload: answerWaiting(c)})
+		hops = append(hops, ledger.Hop{Channel: ledger.ChannelService, AccountID: c.AccountID, Address: c.OpenID,
+			Payload: ledger.HopPayload(map[string]any{"options": t.options})})
+		msg, err := d.book.Template(purposeAnswerWaiting, wording.Vars{
+			"case_no": c.No, "what": c.Summary, "state": d.book.Label("state", string(c.State)), "time": c.OpenedAt.In(shanghai).Format("2006-01-02 15:04")})
+		if err != nil {
+			return nil, err
+		}
+		hops = append(hops, ledger.Hop{Channel: ledger.ChannelTemplate, AccountID: c.AccountID, Address: c.OpenID,
+			Payload: ledger.HopPayload(map[string]any{"purpose": purposeAnswerWaiting, "fields": msg.Data})})
 	}
-	if sms, ok := dir.SMSOf(c.CompanyID); ok && c.Phone != "" {
-		hops = append(hops, ledger.Hop{Channel: ledger.ChannelSMS, AccountID: sms.ID, Address: c.Phone, Payload: map[string]any{
-			"purpose": purposeAnswerWaiting, "params": map[string]string{"case_no": c.No},
-		}})
+	account, ok := dir.SMSOf(c.CompanyID)
+	if !ok || c.Phone == "" || account.Templates[purposeAnswerWaiting] == "" {
+		return hops, nil
 	}
-	return hops, nil
-}
-
-func answerWaiting(c Case) map[string]any {
-	return map[string]any{"purpose": purposeAnswerWaiting, "vars": map[string]string{
-		"case_no": c.No, "what": truncate(c.Summary, 20), "opened_at": c.OpenedAt.In(shanghai).Format("2006-01-02 15:04"),
-	}}
+	sms, err := d.book.SMS(purposeAnswerWaiting, wording.Vars{"case_no": c.No})
+	if err != nil {
+		return nil, err
+	}
+	return append(hops, ledger.Hop{Channel: ledger.ChannelSMS, AccountID: account.ID, Address: c.Phone,
+		Payload: ledger.HopPayload(map[string]any{"purpose": purposeAnswerWaiting, "params": sms.Params})}), nil
 }
 
 func truncate(s string, n int) string {
@@ -137,9 +142,9 @@ func (d *Desk) where(c Case) string {
 	case c.Unit != "":
 		return c.Unit
 	case c.Building != "":
-		return c.Building + d.book.Name("place", "building")
+		return c.Building + d.book.Label("place", "building")
 	default:
-		return d.book.Name("place", "unknown")
+		return d.book.Label("place", "unknown")
 	}
 }
 
