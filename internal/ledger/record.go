@@ -1,0 +1,401 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"guanjia/internal/db"
+)
+
+type recordItem struct {
+	a Attempt
+	o Outcome
+}
+
+type recordResult struct {
+	d   Delivery
+	err error
+}
+
+// Record writes the classified outcome of a call and what follows from it, and
+// returns the delivery as it then is. A result that comes after the lease ran
+// out, or after the receipt, still counts where it says more than is known.
+func (l *Ledger) Record(ctx context.Context, a Attempt, o Outcome) (Delivery, error) {
+	r, err := l.records.Do(ctx, recordItem{a, o})
+	if err == nil {
+		err = r.err
+	}
+	if err != nil {
+		return Delivery{}, fmt.Errorf("record outcome: %w", err)
+	}
+	return r.d, nil
+}
+
+func (l *Ledger) recordBatch(ctx context.Context, items []recordItem) ([]recordResult, error) {
+	// Locks are taken in the order of ids, whoever takes them.
+	order := make([]int, len(items))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(i, j int) int {
+		return strings.Compare(items[i].a.DeliveryID, items[j].a.DeliveryID)
+	})
+	var results []recordResult
+	err := l.inTx(ctx, "record outcomes", func(ctx context.Context, tx *db.Tx, finish finishFunc) error {
+		results = make([]recordResult, len(items))
+		for _, i := range order {
+			d, err := l.recordOne(ctx, tx, items[i], finish)
+			if errors.Is(err, ErrNotFound) {
+				results[i].err = err
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			results[i].d = d
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return results, nil
+}
+
+func (l *Ledger) recordOne(ctx context.Context, tx *db.Tx, it recordItem, finish finishFunc) (Delivery, error) {
+	d, err := lock(ctx, tx, it.a.DeliveryID)
+	if err != nil {
+		return Delivery{}, err
+	}
+	a, err := attemptByID(ctx, tx, it.a.ID)
+	if err != nil {
+		return Delivery{}, err
+	}
+	now := l.clk.Now()
+	c := afterOutcome(d, a, it.o, now)
+	switch a.State {
+	case AttemptSending:
+		if a.N != d.Attempts || d.State != Sending {
+			// The receipt or a look-up was faster: only the attempt is news.
+			c = onlyAttempt(c, d)
+		}
+	case AttemptUnknown, AttemptAbsent:
+		// Given up for dead, and here it is. Accepted or refused for good is
+		// news; anything else is what is believed already.
+		if c.attempt != AttemptSubmitted && c.state != Failed {
+			return d, nil
+		}
+		c.submissions = d.Submissions
+		if a.State == AttemptAbsent && c.attempt == AttemptSubmitted {
+			c.submissions++
+		}
+		if a.N != d.Attempts || (d.State != Unknown && !(d.State == Planned && c.state == Submitted)) {
+			c = onlyAttempt(c, d)
+		}
+	case AttemptSubmitted, AttemptRefused, AttemptDelivered, AttemptFailed:
+		// Recorded before, or told by a receipt: keep the vendor's id.
+		if it.o.VendorID != "" {
+			return d, setVendorID(ctx, tx, a.ID, it.o.VendorID)
+		}
+		return d, nil
+	}
+	d, err = l.apply(ctx, tx, d, a, c, it.o, now, finish)
+	if err != nil {
+		return Delivery{}, err
+	}
+	if it.o.VendorID != "" && channels[d.Channel].receipts {
+		d, err = l.earlyReceipts(ctx, tx, d, a.ID, it.o.VendorID, finish)
+	}
+	return d, err
+}
+
+// onlyAttempt keeps the delivery as it is.
+func onlyAttempt(c change, d Delivery) change {
+	c.state, c.due, c.waits, c.hop = d.State, d.DueAt, d.WaitsUntil, false
+	c.code, c.failures = d.Code, d.Failures
+	if c.attempt != AttemptSubmitted && c.attempt != AttemptUnknown {
+		c.submissions = d.Submissions
+	}
+	return c
+}
+
+func setVendorID(ctx context.Context, tx *db.Tx, attemptID, vendorID string) error {
+	_, err := tx.ExecContext(ctx, `update attempts set vendor_id = $2 where id = $1 and vendor_id = ''`, attemptID, vendorID)
+	if err != nil {
+		return fmt.Errorf("keep vendor id: %w", err)
+	}
+	return nil
+}
+
+// apply writes a change. The caller holds the lock on the delivery.
+func (l *Ledger) apply(ctx context.Context, tx *db.Tx, d Delivery, a Attempt, c change, o Outcome, now time.Time, finish finishFunc) (Delivery, error) {
+	if c.state != d.State && !May(d.State, c.state) {
+		return d, fmt.Errorf("delivery %s may not change from %s to %s", d.ID, d.State, c.state)
+	}
+	if err := l.writeAttempt(ctx, tx, a, c, o, now); err != nil {
+		return d, err
+	}
+	was := d
+	d.State, d.Code, d.WaitsUntil, d.UpdatedAt = c.state, c.code, c.waits, now
+	d.Submissions, d.Failures = c.submissions, c.failures
+	if c.state == Planned && !c.due.IsZero() {
+		d.DueAt = c.due
+	}
+	if c.attempt == AttemptSubmitted && d.SubmittedAt.IsZero() {
+		d.SubmittedAt = now
+	}
+	if d.Settled() && d.FinalAt.IsZero() {
+		d.FinalAt = now
+	}
+	if c.hop {
+		next, err := l.takeHop(ctx, tx, d, now)
+		if err != nil {
+			return d, err
+		}
+		d.NextID = next
+	}
+	if err := writeDelivery(ctx, tx, was.State, d); err != nil {
+		return d, err
+	}
+	if d.State == was.State {
+		return d, nil
+	}
+	if d.State == Planned && !d.DueAt.After(now) {
+		tx.AfterCommit(func(context.Context) { l.announce(d.Lane) })
+	}
+	return d, finish(ctx, tx, d)
+}
+
+func writeDelivery(ctx context.Context, tx *db.Tx, was State, d Delivery) error {
+	// The lease stays with the worker who is calling right now.
+	lease := `lease_until = null, lease_by = ''`
+	if d.State == Sending || d.State == Claimed {
+		lease = `lease_until = lease_until`
+	}
+	res, err := tx.ExecContext(ctx, `
+		update deliveries set state = $3, code = $4, due_at = $5, waits_until = $6, submissions = $7, failures = $8,
+			submitted_at = $9, final_at = $10, next_id = $11, updated_at = $12, `+lease+`
+		where id = $1 and state = $2`,
+		d.ID, string(was), string(d.State), d.Code, db.At(d.DueAt), db.At(d.WaitsUntil), d.Submissions, d.Failures,
+		db.At(d.SubmittedAt), db.At(d.FinalAt), d.NextID, db.At(d.UpdatedAt))
+	if err != nil {
+		return fmt.Errorf("write delivery: %w", err)
+	}
+	n, err := res.RowsAffected()
+	if err != nil {
+		return fmt.Errorf("write delivery: %w", err)
+	}
+	if n != 1 {
+		return fmt.Errorf("write delivery %s: its state changed under the lock", d.ID)
+	}
+	return nil
+}
+
+func (l *Ledger) writeAttempt(ctx context.Context, tx *db.Tx, a Attempt, c change, o Outcome, now time.Time) error {
+	_, err := tx.ExecContext(ctx, `
+		update attempts set state = $2,
+			outcome = case when $3 = '' then outcome else $3 end,
+			vendor_id = case when $4 = '' then vendor_id else $4 end,
+			code = case when $5 = '' then code else $5 end,
+			check_at = $6, check_lease = null, ended_at = coalesce(ended_at, `+db.TimeParam(tx, "$7")+`)
+		where id = $1`,
+		a.ID, string(c.attempt), string(o.Kind), o.VendorID, o.Code, db.At(c.check), db.At(now))
+	if err != nil {
+		return fmt.Errorf("write attempt: %w", err)
+	}
+	return nil
+}
+
+// takeHop plans the next way of a delivery that failed on this one. It stands
+// in the same place of its order.
+func (l *Ledger) takeHop(ctx context.Context, tx *db.Tx, d Delivery, now time.Time) (string, error) {
+	hop := d.Plan[0]
+	n := Delivery{
+		ID: db.NewID(), RootID: d.RootID, Hop: d.Hop + 1, CompanyID: d.CompanyID, Channel: hop.Channel,
+		AccountID: hop.AccountID, Address: hop.Address, Lane: d.Lane, Class: d.Class, State: Planned,
+		TextKey: d.TextKey, Text: d.Text, Payload: hop.Payload, Plan: d.Plan[1:],
+		RefKind: d.RefKind, RefID: d.RefID, RefRev: d.RefRev, OrderKey: d.OrderKey,
+		DueAt: now, ValidUntil: d.ValidUntil, CreatedAt: now, UpdatedAt: now,
+	}
+	if err := insertDelivery(ctx, tx, n); err != nil {
+		return "", fmt.Errorf("plan next hop: %w", err)
+	}
+	tx.AfterCommit(func(context.Context) { l.announce(n.Lane) })
+	return n.ID, nil
+}
+
+// housekeeping works in bites, so that no transaction is long.
+const bite = 200
+
+// RecoverStale takes care of what a dead worker left: claimed deliveries are
+// planned again, calls of unknown result follow their rule. On SQLite, which
+// serves one process, whatever another process claimed is stale at once.
+func (l *Ledger) RecoverStale(ctx context.Context) (int, error) {
+	stale, args := `lease_until < $2`, []any{bite, db.At(time.Now())}
+	if l.db.Engine() == db.EngineSQLite {
+		stale, args = `(lease_until < $2 or lease_by <> $3)`, append(args, l.id)
+	}
+	total := 0
+	for {
+		ids, err := l.ids(ctx, `
+			select id from deliveries where state in ('claimed', 'sending') and `+stale+` limit $1`, args...)
+		if err != nil {
+			return total, fmt.Errorf("recover deliveries: %w", err)
+		}
+		for _, id := range ids {
+			if err := l.recoverOne(ctx, id); err != nil {
+				return total, fmt.Errorf("recover delivery: %w", err)
+			}
+			total++
+		}
+		if len(ids) < bite {
+			return total, nil
+		}
+	}
+}
+
+func (l *Ledger) recoverOne(ctx context.Context, id string) error {
+	return l.inTx(ctx, "recover delivery", func(ctx context.Context, tx *db.Tx, finish finishFunc) error {
+		d, err := lock(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		var (
+			until db.Time
+			by    string
+		)
+		err = tx.QueryRowContext(ctx, `select lease_until, lease_by from deliveries where id = $1`, id).Scan(&until, &by)
+		if err != nil {
+			return err
+		}
+		foreign := l.db.Engine() == db.EngineSQLite && by != l.id
+		if until.After(time.Now()) && !foreign {
+			return nil // its worker lives
+		}
+		now := l.clk.Now()
+		switch d.State {
+		case Claimed:
+			_, err := tx.ExecContext(ctx, `
+				update deliveries set state = 'planned', lease_until = null, lease_by = '', updated_at = $2
+				where id = $1 and state = 'claimed'`, id, db.At(now))
+			tx.AfterCommit(func(context.Context) { l.announce(d.Lane) })
+			return err
+		case Sending:
+			var attemptID string
+			err := tx.QueryRowContext(ctx, `select id from attempts where delivery_id = $1 and n = $2`,
+				id, d.Attempts).Scan(&attemptID)
+			if err != nil {
+				return err
+			}
+			a, err := attemptByID(ctx, tx, attemptID)
+			if err != nil {
+				return err
+			}
+			o := Outcome{Kind: Ambiguous, Code: "no_result"}
+			_, err = l.apply(ctx, tx, d, a, afterOutcome(d, a, o, now), o, now, finish)
+			return err
+		case Planned, Submitted, Delivered, Failed, Unknown, NoReceipt, Skipped, Expired, Cancelled:
+		}
+		return nil
+	})
+}
+
+// Expire ends what waits past its valid-until, and returns how many there were.
+func (l *Ledger) Expire(ctx context.Context) (int, error) {
+	total := 0
+	for {
+		n := 0
+		err := l.inTx(ctx, "expire deliveries", func(ctx context.Context, tx *db.Tx, finish finishFunc) error {
+			list, err := l.list(ctx, tx, `
+				update deliveries set state = 'expired', updated_at = $1, final_at = $1
+				where id in (select d.id from deliveries d where d.state = 'planned' and d.valid_until <= $1
+				             limit $2`+db.SkipLocked(tx)+`)
+				  and state = 'planned'
+				returning `+columns("deliveries"), db.At(l.clk.Now()), bite)
+			if err != nil {
+				return err
+			}
+			n = len(list)
+			return finish(ctx, tx, list...)
+		})
+		total += n
+		if err != nil || n < bite {
+			return total, err
+		}
+	}
+}
+
+// Lapse ends the wait for receipts and results that never came.
+func (l *Ledger) Lapse(ctx context.Context) (int, error) {
+	total := 0
+	for {
+		n := 0
+		err := l.inTx(ctx, "end the wait for receipts", func(ctx context.Context, tx *db.Tx, finish finishFunc) error {
+			now := db.At(l.clk.Now())
+			list, err := l.list(ctx, tx, `
+				update deliveries set state = 'no_receipt', waits_until = null, updated_at = $1, final_at = $1
+				where id in (select d.id from deliveries d where d.waits_until <= $1 limit $2`+db.SkipLocked(tx)+`)
+				  and state in ('submitted', 'unknown')
+				returning `+columns("deliveries"), now, bite)
+			if err != nil {
+				return err
+			}
+			n = len(list)
+			ids := make([]string, n)
+			for i, d := range list {
+				ids[i] = d.ID
+			}
+			_, err = tx.ExecContext(ctx, `update attempts set check_at = null
+				where delivery_id `+db.InStrings(tx, "$1")+` and check_at is not null`, db.Strings(tx, ids))
+			if err != nil {
+				return fmt.Errorf("end look-ups: %w", err)
+			}
+			return finish(ctx, tx, list...)
+		})
+		total += n
+		if err != nil || n < bite {
+			return total, err
+		}
+	}
+}
+
+func (l *Ledger) ids(ctx context.Context, query string, args ...any) ([]string, error) {
+	rows, err := l.db.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	var ids []string
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		ids = append(ids, id)
+	}
+	return ids, rows.Err()
+}
+
+// Due tells whether something is due, claimed or being sent right now: what a
+// moved clock waits for.
+func (l *Ledger) Due(ctx context.Context) (bool, error) {
+	now := db.At(l.clk.Now())
+	var one int
+	err := l.db.QueryRowContext(ctx, `
+		select 1 where exists (select 1 from deliveries where state in ('claimed', 'sending'))
+		  or exists (select 1 from deliveries where state = 'planned' and due_at <= $1)
+		  or exists (select 1 from attempts where check_at <= $1)
+		  or exists (select 1 from receipts where try_at is not null and tries = 0)`, now).Scan(&one)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("look for due deliveries: %w", err)
+	}
+	return true, nil
+}
