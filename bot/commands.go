@@ -49,7 +49,7 @@ func (t *turn) command() (run, bool) {
 		return t.cancel, true
 	case "帮助", "菜单", "help":
 		return func(context.Context) (step, error) {
-			return t.say("help", wording.Vars{"hotline": t.company.Settings.Hotline})
+			return t.say("help", wording.Vars{"bot": t.company.Settings.BotName, "hotline": t.company.Settings.Hotline})
 		}, true
 	case "退订":
 		return t.unsubscribe, true
@@ -83,8 +83,11 @@ func (t *turn) command() (run, bool) {
 func (t *turn) bind(ctx context.Context, home, phone string) (step, error) {
 	unit, okUnit := estate.ParseUnitCode(home)
 	number, okPhone := estate.NormalizePhone(phone)
-	if !okUnit || !okPhone {
-		return t.say("bind.how", nil)
+	if !okUnit {
+		return t.say("bind.bad_unit", nil)
+	}
+	if !okPhone {
+		return t.say("bind.bad_phone", nil)
 	}
 	sms, ok := t.dir.SMSOf(t.m.CompanyID)
 	if !ok {
@@ -99,15 +102,17 @@ func (t *turn) bind(ctx context.Context, home, phone string) (step, error) {
 		if err != nil {
 			return reply{}, err
 		}
-		switch start.Result {
-		case estate.BindTooSoon:
+		switch start.Outcome {
+		case estate.TooSoon:
 			return t.reply("bind.too_soon", nil)
-		case estate.BindCodeSent:
+		case estate.CodeSent:
 			if err := t.sendCodeTx(ctx, tx, sms.ID, start); err != nil {
 				return reply{}, err
 			}
-		case estate.BindNotRegistered:
-			if err := t.reviewTx(ctx, tx, prepared, unit); err != nil {
+		case estate.AlreadyBound:
+			return t.reply("bind.already", wording.Vars{"unit": start.Unit})
+		case estate.NotRegistered:
+			if err := t.reviewTx(ctx, tx, prepared, unit, number[len(number)-4:]); err != nil {
 				return reply{}, err
 			}
 		}
@@ -129,8 +134,8 @@ func (t *turn) sendCodeTx(ctx context.Context, tx *db.Tx, smsID string, start es
 }
 
 // reviewTx opens the task in which staff look at a binding nobody registered.
-func (t *turn) reviewTx(ctx context.Context, tx *db.Tx, p desk.Prepared, unit string) error {
-	text, err := t.e.Book.Say("case.bind_review", wording.Vars{"unit": unit})
+func (t *turn) reviewTx(ctx context.Context, tx *db.Tx, p desk.Prepared, unit, tail string) error {
+	text, err := t.e.Book.Say("group.review_binding", wording.Vars{"unit": unit, "phone_tail": tail})
 	if err != nil {
 		return err
 	}
@@ -151,26 +156,37 @@ func (t *turn) code(ctx context.Context, digits string) (step, error) {
 		if desk.ValidNo(digits) {
 			return t.status(ctx, digits)
 		}
-		return t.say("bind.how", nil)
+		return t.say("bind.no_code", nil)
 	}
 	// A wrong try must be counted even though nothing is bound, so the refusal
 	// is an answer of the transaction and not its failure.
 	return step{write: func(ctx context.Context, tx *db.Tx) (reply, error) {
 		r, home, err := t.e.Estate.ConfirmBindTx(ctx, tx, t.m.CompanyID, t.m.OpenID, digits)
-		var wrong *estate.WrongCodeError
 		switch {
 		case err == nil:
 			return t.reply("bind.done", wording.Vars{"unit": home.Unit, "name": surname(r.Name)})
-		case errors.As(err, &wrong):
-			return t.reply("bind.wrong_code", wording.Vars{"left": itoa(wrong.Left)})
+		case errors.Is(err, estate.ErrWrongCode):
+			return t.wrongCode(ctx, tx)
 		case errors.Is(err, estate.ErrCodeExpired):
 			return t.reply("bind.expired", nil)
 		case errors.Is(err, estate.ErrNoCode):
-			return t.reply("bind.how", nil)
+			return t.reply("bind.no_code", nil)
 		default:
 			return reply{}, err
 		}
 	}}, nil
+}
+
+// wrongCode says how many tries are left of the code just tried.
+func (t *turn) wrongCode(ctx context.Context, tx *db.Tx) (reply, error) {
+	left, err := t.e.Estate.BindTriesLeft(ctx, tx, t.m.CompanyID, t.m.OpenID)
+	if err != nil {
+		return reply{}, err
+	}
+	if left <= 0 {
+		return t.reply("bind.tries_over", nil)
+	}
+	return t.reply("bind.wrong_code", wording.Vars{"left": itoa(left)})
 }
 
 // cancel takes back what is running: a binding, else the newest open case.
@@ -204,13 +220,17 @@ func (t *turn) cancel(ctx context.Context) (step, error) {
 }
 
 // unsubscribe stops surveys and other mail of choice, never an emergency (glossary: opt out).
-func (t *turn) unsubscribe(context.Context) (step, error) {
-	r, err := t.reply("unsubscribe.done", nil)
+func (t *turn) unsubscribe(ctx context.Context) (step, error) {
+	who, err := t.who(ctx)
 	if err != nil {
 		return step{}, err
 	}
+	r, err := t.reply("unsubscribe.done", nil)
+	if err != nil || who == nil {
+		return step{say: r}, err
+	}
 	return step{write: func(ctx context.Context, tx *db.Tx) (reply, error) {
-		return r, t.e.Estate.OptOutTx(ctx, tx, t.m.CompanyID, t.m.OpenID)
+		return r, t.e.Estate.OptOutTx(ctx, tx, t.m.CompanyID, who.ID, estate.OptOutAll, "optional", "wechat")
 	}}, nil
 }
 
@@ -240,7 +260,11 @@ func (t *turn) followUp(ctx context.Context, no, result string) (step, error) {
 		if err != nil {
 			return reply{}, err
 		}
-		return t.reply("case.reopened", wording.Vars{"case_no": after.No, "promised": t.when(after.PromisedAt)})
+		key := "case.reopened"
+		if result == desk.FollowUpPartly {
+			key = "case.partly"
+		}
+		return t.reply(key, wording.Vars{"case_no": after.No, "next_time": t.when(after.PromisedAt)})
 	}}, nil
 }
 
@@ -279,11 +303,10 @@ func (t *turn) rate(ctx context.Context, rating int, words string) (step, error)
 		if err != nil {
 			return reply{}, err
 		}
-		key := "case.rated_thanks"
-		if after.Rating <= 2 && t.e.Book.Has("case.rated_low") {
-			key = "case.rated_low"
+		if after.Rating <= 2 {
+			return t.reply("case.rated_low", wording.Vars{"next_time": t.when(after.PromisedAt)})
 		}
-		return t.reply(key, nil)
+		return t.reply("case.rated_thanks", wording.Vars{"rating": t.e.Book.Label("rating", itoa(after.Rating))})
 	}}, nil
 }
 

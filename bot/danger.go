@@ -116,7 +116,7 @@ func (t *turn) dangerReply(c desk.Case) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	number, err := t.e.Book.Say("danger.case", wording.Vars{"case_no": c.No, "hotline": t.company.Settings.Hotline})
+	number, err := t.e.Book.Say("danger.case", wording.Vars{"case_no": c.No})
 	if err != nil {
 		return reply{}, err
 	}

@@ -7,6 +7,7 @@ import (
 
 	"guanjia/bot/intent"
 	"guanjia/internal/conversation"
+	"guanjia/internal/wording"
 )
 
 // decide picks the step for the message: danger first, then events and the
@@ -53,8 +54,8 @@ var courtesies = map[string]func(*turn) (step, error){
 	intent.IntentThanks:   func(t *turn) (step, error) { return t.say("thanks", nil) },
 	intent.IntentGreeting: func(t *turn) (step, error) { return t.greet() },
 	intent.IntentFarewell: func(t *turn) (step, error) { return t.say("farewell", nil) },
-	intent.IntentGift:     func(t *turn) (step, error) { return t.say("gift", nil) },
-	intent.IntentChitchat: func(t *turn) (step, error) { return t.say("other.menu", nil) },
+	intent.IntentGift:     func(t *turn) (step, error) { return t.say("gift.refused", nil) },
+	intent.IntentChitchat: func(t *turn) (step, error) { return t.say("chitchat", wording.Vars{"bot": t.company.Settings.BotName}) },
 	intent.IntentSpam:     func(*turn) (step, error) { return step{}, nil },
 	intent.IntentAbuse:    func(t *turn) (step, error) { return t.say("abuse.calm", nil) },
 }
@@ -110,5 +111,25 @@ func (t *turn) readHistory(ctx context.Context) error {
 
 // greet answers a greeting and asks what can be done.
 func (t *turn) greet() (step, error) {
-	return t.say("greeting.hello", map[string]string{"company": t.company.Short, "bot": t.company.Settings.BotName})
+	return t.say("greeting.hello", wording.Vars{"bot": t.company.Settings.BotName, "daypart": t.daypart()})
 }
+
+// daypart names the label of the present part of the day.
+func (t *turn) daypart() string {
+	hour := t.e.Clock.Now().In(china).Hour()
+	part := "night"
+	switch {
+	case hour >= 5 && hour < 11:
+		part = "morning"
+	case hour >= 11 && hour < 13:
+		part = "noon"
+	case hour >= 13 && hour < 18:
+		part = "afternoon"
+	case hour >= 18 && hour < 23:
+		part = "evening"
+	}
+	return t.e.Book.Label("daypart", part)
+}
+
+// china is the only time zone of the product's users.
+var china = time.FixedZone("CST", 8*3600)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"guanjia/bot/intent"
+	"guanjia/internal/calendar"
 	"guanjia/internal/clock"
 	"guanjia/internal/company"
 	"guanjia/internal/conversation"
@@ -35,6 +36,7 @@ type Deps struct {
 	Desk          *desk.Desk
 	Ledger        *ledger.Ledger
 	Book          *wording.Book
+	Calendar      *calendar.Calendar
 	Knowledge     Answerer
 	Log           *slog.Logger
 	Points        func(name string) // kill points of the crash tests; nil in production

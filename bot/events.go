@@ -22,7 +22,7 @@ const (
 func (t *turn) event(ctx context.Context) (step, error) {
 	switch t.m.Event {
 	case "subscribe":
-		return t.say("greeting.follow", wording.Vars{"company": t.company.Name, "bot": t.company.Settings.BotName})
+		return t.say("greeting.follow", wording.Vars{"company": t.company.Name, "bot": t.company.Settings.BotName, "hotline": t.company.Settings.Hotline})
 	case "SCAN":
 		return t.greet()
 	case "unsubscribe":
@@ -46,14 +46,14 @@ func (t *turn) click(ctx context.Context) (step, error) {
 	case MenuBind:
 		return t.say("bind.how", nil)
 	case MenuRepair:
-		return t.say("repair.how", nil)
+		return t.say("other.menu", nil)
 	case MenuProgress:
 		return t.progress(ctx)
 	case MenuHuman:
 		t.said = t.e.Book.Label("menu", MenuHuman)
 		return t.handoff(ctx)
 	default:
-		return t.say("help", wording.Vars{"hotline": t.company.Settings.Hotline})
+		return t.say("help", wording.Vars{"bot": t.company.Settings.BotName, "hotline": t.company.Settings.Hotline})
 	}
 }
 

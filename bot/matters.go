@@ -70,7 +70,7 @@ func (t *turn) more(c desk.Case, session *conversation.Session) (step, error) {
 		if err != nil {
 			return reply{}, err
 		}
-		return t.reply("case.appended", wording.Vars{"case_no": after.No})
+		return t.reply("case.appended", wording.Vars{"case_no": after.No, "next_time": t.when(after.PromisedAt)})
 	}}, nil
 }
 
@@ -126,7 +126,7 @@ func (t *turn) saidHome() string {
 
 // openedReply tells number, who handles it and when a person answers.
 func (t *turn) openedReply(c desk.Case) (reply, error) {
-	vars := wording.Vars{"case_no": c.No, "line": t.e.Book.Label("line", desk.LineFor(c.Category, c.Danger)), "promised": t.when(c.PromisedAt), "hotline": t.company.Settings.Hotline}
+	vars := wording.Vars{"case_no": c.No, "line": t.e.Book.Label("line", desk.LineFor(c.Category, c.Danger)), "next_time": t.when(c.PromisedAt), "summary": c.Summary, "unit": c.Unit}
 	key := "case.opened"
 	switch {
 	case c.Kind == intent.IntentPraise:
@@ -135,17 +135,14 @@ func (t *turn) openedReply(c desk.Case) (reply, error) {
 		key = "suggestion.recorded"
 	case c.Unit == "" && c.ResidentID == "":
 		key = "case.opened_unbound"
+	case c.Kind == intent.IntentComplaint:
+		key = "case.opened_complaint"
 	}
 	r, err := t.reply(key, vars)
-	if err != nil || !t.read.Emotion || c.Kind == intent.IntentPraise {
-		return r, err
-	}
-	sorry, err := t.e.Book.Say("emotion.apology", nil)
 	if err != nil {
 		return reply{}, err
 	}
-	text, err := t.e.Book.Join(sorry, r.text)
-	return reply{text: text}, err
+	return t.around(r, c)
 }
 
 // urge presses the case the resident means: the one he numbers, else his newest
@@ -174,7 +171,7 @@ func (t *turn) urge(ctx context.Context) (step, error) {
 		if err != nil {
 			return reply{}, err
 		}
-		return t.reply("case.urged", wording.Vars{"case_no": after.No, "status": status})
+		return t.reply("case.urged", wording.Vars{"case_no": after.No, "status_line": status})
 	}}, nil
 }
 
@@ -266,7 +263,7 @@ func (t *turn) other(ctx context.Context) (step, error) {
 	if found && (t.read.Intent == intent.IntentOther || t.read.Intent == intent.IntentIdentity) {
 		return t.more(c, nil)
 	}
-	return t.say("other.menu", wording.Vars{"hotline": t.company.Settings.Hotline})
+	return t.say("other.menu", nil)
 }
 
 // newestCase gives the writer's newest case that fits. A bound resident's cases
@@ -303,34 +300,57 @@ func (t *turn) status(ctx context.Context, no string) (step, error) {
 		return step{}, err
 	}
 	if !found {
-		return t.say("case.not_yours", nil)
+		return t.say("case.unknown", nil)
 	}
 	r, err := t.statusReply(c)
 	return step{say: r}, err
 }
 
 func (t *turn) statusReply(c desk.Case) (reply, error) {
-	status, err := t.statusLine(c)
-	if err != nil {
-		return reply{}, err
+	vars := wording.Vars{"case_no": c.No, "summary": c.Summary, "state": t.e.Book.Label("state", string(c.State)), "owner": c.OwnerName}
+	if c.State.Open() {
+		vars["promised"] = t.when(c.PromisedAt)
 	}
-	return t.reply("case.status", wording.Vars{"case_no": c.No, "summary": c.Summary, "status": status})
+	return t.reply("case.status", vars)
 }
 
-// statusLine says in a sentence where a case stands: state, owner and promise.
+// statusLine says in one line where an open case stands.
 func (t *turn) statusLine(c desk.Case) (string, error) {
-	key := "status.waiting"
-	switch {
-	case c.State.InHand():
-		key = "status.in_hand"
-	case c.State == desk.StateHandled:
-		key = "status.handled"
-	case !c.State.Open():
-		key = "status.over"
+	key := "case.line_waiting"
+	if c.OwnerName != "" {
+		key = "case.line_owned"
 	}
 	text, err := t.e.Book.Say(key, wording.Vars{"state": t.e.Book.Label("state", string(c.State)), "owner": c.OwnerName,
 		"line": t.e.Book.Label("line", desk.LineFor(c.Category, c.Danger)), "promised": t.when(c.PromisedAt)})
 	return text.String(), err
+}
+
+// around puts what the moment asks for before and after a registration: an
+// apology for one who is upset, and outside working hours when a person
+// is there and which number answers now.
+func (t *turn) around(r reply, c desk.Case) (reply, error) {
+	texts := []wording.Text{r.text}
+	if t.read.Emotion && c.Kind != intent.IntentPraise && c.Kind != intent.IntentComplaint {
+		sorry, err := t.e.Book.Say("emotion.apology", nil)
+		if err != nil {
+			return reply{}, err
+		}
+		texts = []wording.Text{sorry, r.text}
+	}
+	now := t.e.Clock.Now()
+	if !t.e.Calendar.Open(now) && c.Kind != intent.IntentPraise {
+		opens, err := t.e.Calendar.NextOpening(now)
+		if err != nil {
+			return reply{}, err
+		}
+		hours, err := t.e.Book.Say("case.opened_offhours", wording.Vars{"when": t.when(opens), "hotline": t.company.Settings.Hotline})
+		if err != nil {
+			return reply{}, err
+		}
+		texts = append(texts, hours)
+	}
+	text, err := t.e.Book.Join(texts...)
+	return reply{text: text}, err
 }
 
 func (t *turn) when(at time.Time) string { return wording.When(at, t.e.Clock.Now()) }

@@ -81,7 +81,7 @@ func (d *Desk) escalate(ctx context.Context, c Case) error {
 				return Event{}, err
 			}
 		}
-		return Event{}, d.groupTx(ctx, tx, *c, "group.overdue", wording.Vars{"case_no": c.No})
+		return Event{}, d.groupTx(ctx, tx, *c, "group.overdue", wording.Vars{"case_no": c.No, "what": d.what(*c)})
 	})
 	var refused *Refused
 	if errors.As(err, &refused) {

@@ -2,6 +2,7 @@ package desk
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -236,4 +237,23 @@ func (d *Desk) cardsTx(ctx context.Context, tx *db.Tx, c Case) error {
 		}
 	}
 	return nil
+}
+
+// Open opens a case in a transaction of its own, for console and API. Trying
+// the same SourceID again gives the case it opened.
+func (d *Desk) Open(ctx context.Context, by By, o Open) (Case, error) {
+	p, err := d.Prepare(ctx, o.CompanyID)
+	if err != nil {
+		return Case{}, err
+	}
+	var c Case
+	err = d.db.InTx(ctx, "desk.open", func(ctx context.Context, tx *db.Tx) error {
+		var err error
+		c, err = d.OpenTx(ctx, tx, p, by, o)
+		return err
+	})
+	if errors.Is(err, ErrStale) && o.SourceID != "" {
+		return oneCase(ctx, d.db, `source_id = $1 AND company_id = $2`, o.SourceID, o.CompanyID)
+	}
+	return c, err
 }

@@ -35,23 +35,17 @@ func (d *Desk) UrgeTx(ctx context.Context, tx *db.Tx, by By, c Case, text string
 		if rank := priorityRank(c.Priority); rank > priorityRank(PriorityHigh) {
 			c.Priority = priorities[rank-1]
 		}
-		err := d.groupTx(ctx, tx, *c, "group.urged", wording.Vars{"case_no": c.No, "count": itoa(c.Urges), "owner": d.ownerName(*c)})
+		err := d.groupTx(ctx, tx, *c, "group.urged", wording.Vars{"case_no": c.No, "count": itoa(c.Urges), "text": truncate(text, 100)})
 		return Event{Text: text}, err
 	})
 }
 
-func (d *Desk) ownerName(c Case) string {
-	if c.OwnerName != "" {
-		return c.OwnerName
-	}
-	return d.book.Label("owner", "none")
-}
-
 // SolvedTx records that the resident calls the problem solved and closes the case.
 func (d *Desk) SolvedTx(ctx context.Context, tx *db.Tx, by By, c Case) (Case, error) {
-	return d.applyTx(ctx, tx, c, by, ActionSolved, func(_ context.Context, _ *db.Tx, c *Case) (Event, error) {
+	return d.applyTx(ctx, tx, c, by, ActionSolved, func(ctx context.Context, tx *db.Tx, c *Case) (Event, error) {
 		c.FollowUp, c.ClosedAt = FollowUpSolved, d.clock.Now()
-		return Event{Text: FollowUpSolved}, nil
+		err := d.groupTx(ctx, tx, *c, "group.solved", wording.Vars{"case_no": c.No, "result": d.book.Label("follow_up", FollowUpSolved)})
+		return Event{Text: FollowUpSolved}, err
 	})
 }
 
@@ -93,7 +87,7 @@ func (d *Desk) reopening(followUp string) change {
 		if err := d.cardsTx(ctx, tx, *c); err != nil {
 			return Event{}, err
 		}
-		err = d.groupTx(ctx, tx, *c, "group.reopened", wording.Vars{"case_no": c.No, "result": d.book.Label("follow_up", followUp)})
+		err = d.groupTx(ctx, tx, *c, "group.reopened", wording.Vars{"case_no": c.No, "text": d.book.Label("follow_up", followUp)})
 		return Event{Text: followUp}, err
 	}
 }
@@ -113,7 +107,7 @@ func (d *Desk) RateTx(ctx context.Context, tx *db.Tx, by By, c Case, rating int,
 	}
 	return d.applyTx(ctx, tx, c, by, ActionRate, func(ctx context.Context, tx *db.Tx, c *Case) (Event, error) {
 		c.Rating, c.RatingText = rating, text
-		err := d.groupTx(ctx, tx, *c, "group.rated", wording.Vars{"case_no": c.No, "rating": itoa(int64(rating))})
+		err := d.groupTx(ctx, tx, *c, "group.rated", wording.Vars{"case_no": c.No, "rating": d.book.Label("rating", itoa(int64(rating))), "text": text})
 		return Event{Text: itoa(int64(rating))}, err
 	})
 }

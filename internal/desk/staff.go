@@ -153,7 +153,15 @@ func (d *Desk) release(ctx context.Context, r queue.Reservation) {
 }
 
 func (d *Desk) tellAcceptedTx(ctx context.Context, tx *db.Tx, by By, c Case) (Event, error) {
-	text, err := d.book.Say("case.accepted", wording.Vars{"case_no": c.No, "staff": by.Name, "promised": wording.When(c.PromisedAt, d.clock.Now())})
+	settings, _, err := d.settings(ctx, c.CompanyID)
+	if err != nil {
+		return Event{}, err
+	}
+	key := "case.accepted"
+	if c.Emergency() {
+		key = "case.accepted_danger"
+	}
+	text, err := d.book.Say(key, wording.Vars{"case_no": c.No, "staff": by.Name, "promised": wording.When(c.PromisedAt, d.clock.Now()), "hotline": settings.Hotline})
 	if err != nil {
 		return Event{}, err
 	}

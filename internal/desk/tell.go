@@ -23,7 +23,7 @@ type Option struct {
 
 // telling says how words go to the resident.
 type telling struct {
-	class     string
+	class     ledger.Class
 	notBefore time.Time
 	options   []Option
 	by        string // shown in the timeline
@@ -58,7 +58,7 @@ func (d *Desk) tellTx(ctx context.Context, tx *db.Tx, c Case, text wording.Text,
 		return id, nil
 	}
 	return id, d.conversations.AppendTx(ctx, tx, conversation.Outbound{
-		CompanyID: c.CompanyID, ConversationID: c.ConversationID, Kind: "reply", Text: text, By: t.by, DeliveryID: id,
+		ConversationID: c.ConversationID, Kind: conversation.AnswerText, Text: text.String(), By: t.by, DeliveryID: id,
 	})
 }
 
@@ -125,7 +125,7 @@ func (d *Desk) loudTx(ctx context.Context, tx *db.Tx, c Case, chatID string) err
 	for i, m := range duty {
 		mentions[i] = m.UserID
 	}
-	text, err := d.book.Say("group.loud", wording.Vars{"case_no": c.No, "what": c.Summary, "where": d.where(c)})
+	text, err := d.book.Say("group.loud", wording.Vars{"case_no": c.No, "what": d.what(c), "where": d.where(c), "said": c.Summary})
 	if err != nil {
 		return err
 	}
@@ -136,7 +136,15 @@ func (d *Desk) loudTx(ctx context.Context, tx *db.Tx, c Case, chatID string) err
 	return err
 }
 
-// Where names the place of a case for staff.
+// what names the matter of a case for staff: the danger, or what kind of case it is.
+func (d *Desk) what(c Case) string {
+	if c.Danger != "" {
+		return d.book.Label("danger", c.Danger)
+	}
+	return d.book.Label("kind", c.Kind)
+}
+
+// where names the place of a case for staff; empty when it is not known.
 func (d *Desk) where(c Case) string {
 	switch {
 	case c.Unit != "":
@@ -144,7 +152,7 @@ func (d *Desk) where(c Case) string {
 	case c.Building != "":
 		return c.Building + d.book.Label("place", "building")
 	default:
-		return d.book.Label("place", "unknown")
+		return ""
 	}
 }
 
