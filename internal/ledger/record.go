@@ -389,7 +389,6 @@ func (l *Ledger) Due(ctx context.Context) (bool, error) {
 	err := l.db.QueryRowContext(ctx, `
 		select 1 where exists (select 1 from deliveries where state in ('claimed', 'sending'))
 		  or exists (select 1 from deliveries where state = 'planned' and due_at <= $1)
-		  or exists (select 1 from attempts where check_at <= $1)
 		  or exists (select 1 from receipts where try_at is not null and tries = 0)`, now).Scan(&one)
 	if errors.Is(err, sql.ErrNoRows) {
 		return false, nil

@@ -1,0 +1,575 @@
+package deliver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"guanjia/internal/clock"
+	"guanjia/internal/ledger"
+)
+
+// Sender makes the calls of one channel.
+type Sender interface {
+	// Channel is the ledger's name of the channel.
+	Channel() string
+	// Accounts limits the sender to accounts, asked before every claim; nil
+	// means any. A node serves a bot only while it holds the bot's socket.
+	Accounts() []string
+	// Send makes one call and classifies its outcome. It returns by the
+	// deadline of ctx, never panics on purpose and repeats nothing that may
+	// have been accepted.
+	Send(ctx context.Context, d ledger.Delivery, a ledger.Attempt) ledger.Outcome
+}
+
+// Kill points, in the order in which a delivery passes them. Options.Points
+// hears their names; a crash at any of them loses nothing.
+const (
+	PointClaimed  = "delivery.claimed"
+	PointSending  = "delivery.sending"
+	PointCalled   = "delivery.called"
+	PointRecorded = "delivery.recorded"
+)
+
+// Options of an Engine. The zero value of each has a default.
+type Options struct {
+	Clock    clock.Clock
+	Logger   *slog.Logger
+	Registry prometheus.Registerer // nil: no metrics
+	// Rates gives the calls a second of an account; nil or zero: no limit.
+	Rates func(channel, accountID string) Rate
+	// Workers a lane.
+	Workers map[ledger.Lane]int
+	// CallTimeout ends a call; CallLease is when others take it for dead.
+	CallTimeout time.Duration
+	// Poll is how often an idle lane looks though nobody woke it.
+	Poll time.Duration
+	// Alarm hears when an account is stopped, and when it works again.
+	Alarm func(ctx context.Context, a Alarm)
+	// Points hears the name of every kill point that is passed.
+	Points func(name string)
+}
+
+const (
+	defaultCallTimeout = 15 * time.Second
+	defaultPoll        = time.Second
+	// leaseMargin is what a call's lease exceeds its time-out by: the write of
+	// the outcome must fit into it.
+	leaseMargin = 15 * time.Second
+	// claimLease is how long a claimed delivery may wait for a worker.
+	claimLease = 60 * time.Second
+	// longWait: whoever would wait longer for his account's rate is given back.
+	longWait = 2 * time.Second
+	// maintainEvery is the pace of the housekeeping.
+	maintainEvery = time.Second
+	// stopBudget: Run's own patience with calls in hand when its context ends.
+	stopBudget = 8 * time.Second
+)
+
+var defaultWorkers = map[ledger.Lane]int{
+	ledger.LaneEmergency: 8,
+	ledger.LaneReply:     16,
+	ledger.LaneCard:      8,
+	ledger.LaneNormal:    4,
+	ledger.LaneBulk:      16,
+}
+
+// Engine runs the lanes. Make it with New, run it once with Run.
+type Engine struct {
+	l       *ledger.Ledger
+	o       Options
+	log     *slog.Logger
+	senders map[string]Sender
+	sources *sources
+	m       *metrics
+
+	stopping chan struct{} // closed: take nothing new
+	stopOnce sync.Once
+	done     chan struct{} // closed: Run has returned
+	running  atomic.Bool
+	kill     context.CancelFunc
+	calls    context.Context
+	inHand   atomic.Int64  // claimed, not yet recorded
+	progress atomic.Uint64 // counts everything that happened
+}
+
+// New makes an engine for the channels of the senders.
+func New(l *ledger.Ledger, senders []Sender, o Options) *Engine {
+	if o.Clock == nil {
+		o.Clock = clock.System()
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.CallTimeout <= 0 {
+		o.CallTimeout = defaultCallTimeout
+	}
+	if o.Poll <= 0 {
+		o.Poll = defaultPoll
+	}
+	if o.Alarm == nil {
+		o.Alarm = func(context.Context, Alarm) {}
+	}
+	if o.Points == nil {
+		o.Points = func(string) {}
+	}
+	e := &Engine{
+		l: l, o: o, log: o.Logger, senders: make(map[string]Sender, len(senders)),
+		sources: newSources(o.Rates), m: newMetrics(o.Registry),
+		stopping: make(chan struct{}), done: make(chan struct{}),
+	}
+	for _, s := range senders {
+		e.senders[s.Channel()] = s
+	}
+	e.calls, e.kill = context.WithCancel(context.Background())
+	return e
+}
+
+// Run works until Stop or the end of ctx, and returns when every call in hand
+// is recorded. It may be run once.
+func (e *Engine) Run(ctx context.Context) error {
+	if !e.running.CompareAndSwap(false, true) {
+		return errors.New("deliver: engine was run before")
+	}
+	defer close(e.done)
+	defer e.kill()
+
+	// What a former life of this process left is taken care of before anything
+	// new is claimed.
+	e.maintain(ctx, true)
+
+	var wg sync.WaitGroup
+	for _, lane := range ledger.Lanes() {
+		n := e.o.Workers[lane]
+		if n <= 0 {
+			n = defaultWorkers[lane]
+		}
+		r := &runner{e: e, lane: lane, workers: n}
+		wg.Go(func() { r.run(ctx) })
+	}
+	wg.Go(func() { e.keepHouse(ctx) })
+	finished := make(chan struct{})
+	go func() {
+		wg.Wait()
+		close(finished)
+	}()
+	select {
+	case <-finished:
+		return nil
+	case <-ctx.Done():
+	}
+	e.takeNothing()
+	select {
+	case <-finished:
+		return nil
+	case <-time.After(stopBudget):
+	}
+	e.kill()
+	<-finished
+	return nil
+}
+
+func (e *Engine) takeNothing() { e.stopOnce.Do(func() { close(e.stopping) }) }
+
+// Stop ends the engine in three steps: it takes nothing new, lets the calls in
+// hand finish until ctx ends, then cancels them. A cancelled call is recorded
+// as of unknown result.
+func (e *Engine) Stop(ctx context.Context) error {
+	e.takeNothing()
+	if !e.running.Load() {
+		e.kill()
+		return nil
+	}
+	select {
+	case <-e.done:
+		return nil
+	case <-ctx.Done():
+	}
+	e.kill()
+	select {
+	case <-e.done:
+		return nil
+	case <-time.After(leaseMargin):
+		return fmt.Errorf("deliver: %d deliveries still in hand", e.inHand.Load())
+	}
+}
+
+// InHand is how many deliveries are claimed or being sent by this process.
+func (e *Engine) InHand() int64 { return e.inHand.Load() }
+
+// Settle returns when what is due by the product's clock has been sent or can
+// not be sent now: the question of a clock that was moved.
+func (e *Engine) Settle(ctx context.Context) error {
+	const look, patience = 10 * time.Millisecond, 400 * time.Millisecond
+	tick := time.NewTicker(look)
+	defer tick.Stop()
+	seen, since := e.progress.Load(), time.Now()
+	e.maintain(ctx, false)
+	for {
+		for _, lane := range ledger.Lanes() {
+			e.l.Wake(lane)
+		}
+		due, err := e.l.Due(ctx)
+		if err != nil {
+			return fmt.Errorf("settle deliveries: %w", err)
+		}
+		if !due && e.inHand.Load() == 0 {
+			return nil
+		}
+		if now := e.progress.Load(); now != seen || e.inHand.Load() > 0 {
+			seen, since = now, time.Now()
+		}
+		if time.Since(since) > patience {
+			return nil // held by a breaker, or nobody here serves its channel
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+}
+
+// keepHouse applies receipts as they come and does the ledger's periodic work.
+func (e *Engine) keepHouse(ctx context.Context) {
+	tick := time.NewTicker(maintainEvery)
+	defer tick.Stop()
+	for n := 1; ; n++ {
+		select {
+		case <-e.stopping:
+			return
+		case <-ctx.Done():
+			return
+		case <-e.l.Inbox():
+			e.applyReceipts(ctx)
+			continue
+		case <-tick.C:
+		}
+		e.maintain(ctx, n%5 == 0)
+		if n%600 == 0 {
+			e.tell(ctx, "prune receipts", e.l.PruneReceipts(ctx))
+		}
+	}
+}
+
+func (e *Engine) maintain(ctx context.Context, recoverStale bool) {
+	if recoverStale {
+		n, err := e.l.RecoverStale(ctx)
+		e.tell(ctx, "recover deliveries", err)
+		if n > 0 {
+			e.log.WarnContext(ctx, "took over deliveries of a dead worker", "n", n)
+		}
+	}
+	_, err := e.l.Expire(ctx)
+	e.tell(ctx, "expire deliveries", err)
+	_, err = e.l.Lapse(ctx)
+	e.tell(ctx, "end waits for receipts", err)
+	e.applyReceipts(ctx)
+}
+
+func (e *Engine) applyReceipts(ctx context.Context) {
+	const most = 200
+	for {
+		n, err := e.l.ApplyReceipts(ctx, most)
+		e.tell(ctx, "apply receipts", err)
+		if n > 0 {
+			e.progress.Add(1)
+		}
+		if err != nil || n < most {
+			return
+		}
+	}
+}
+
+// tell logs a failure of the database when it is news.
+func (e *Engine) tell(ctx context.Context, what string, err error) {
+	if err == nil || ctx.Err() != nil {
+		if err == nil {
+			e.m.trouble(what, false)
+		}
+		return
+	}
+	if e.m.trouble(what, true) {
+		e.log.ErrorContext(ctx, "delivery: "+what+" failed", "err", err)
+	}
+}
+
+// runner is one lane.
+type runner struct {
+	e       *Engine
+	lane    ledger.Lane
+	workers int
+	queue   chan ledger.Delivery // claimed, waiting for a worker
+	low     chan struct{}        // a worker sees the queue running dry
+}
+
+func (r *runner) run(ctx context.Context) {
+	r.queue = make(chan ledger.Delivery, 2*r.workers)
+	r.low = make(chan struct{}, 1)
+	var wg sync.WaitGroup
+	for range r.workers {
+		wg.Go(r.work)
+	}
+	r.claimLoop(ctx)
+	r.giveBack()
+	close(r.queue)
+	wg.Wait()
+}
+
+// giveBack releases what is claimed and not begun, so that another node, or
+// this one's next life, has it at once.
+func (r *runner) giveBack() {
+	var list []ledger.Delivery
+	for {
+		select {
+		case d := <-r.queue:
+			list = append(list, d)
+			continue
+		default:
+		}
+		break
+	}
+	if len(list) == 0 {
+		return
+	}
+	r.e.inHand.Add(-int64(len(list)))
+	ctx, cancel := context.WithTimeout(r.e.calls, 2*time.Second)
+	defer cancel()
+	if err := r.e.l.Release(ctx, time.Time{}, list...); err != nil {
+		r.e.log.Warn("claimed deliveries wait for the end of their lease", "n", len(list), "err", err)
+	}
+}
+
+func (r *runner) claimLoop(ctx context.Context) {
+	for {
+		room := cap(r.queue) - len(r.queue)
+		wait := r.e.o.Poll
+		if room >= r.workers || len(r.queue) == 0 {
+			var n int
+			n, wait = r.claim(ctx, room)
+			if n > 0 && len(r.queue) < r.workers {
+				wait = 0
+			}
+		}
+		if !r.pause(ctx, wait) {
+			return
+		}
+	}
+}
+
+// pause waits for a reason to claim: a wake-up, a dry queue, the time of the
+// next planned delivery. false: the lane ends.
+func (r *runner) pause(ctx context.Context, wait time.Duration) bool {
+	select {
+	case <-r.e.stopping:
+		return false
+	case <-ctx.Done():
+		return false
+	default:
+	}
+	if wait <= 0 {
+		return true
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-r.e.stopping:
+		return false
+	case <-ctx.Done():
+		return false
+	case <-r.e.l.Woken(r.lane):
+	case <-r.low:
+	case <-timer.C:
+	}
+	return true
+}
+
+// claim fills the queue and says how long to wait when it found too little.
+func (r *runner) claim(ctx context.Context, room int) (n int, wait time.Duration) {
+	e := r.e
+	q := ledger.ClaimQuery{
+		Lane: r.lane, Limit: room, Lease: claimLease, Now: e.o.Clock.Now(),
+		Accounts: make(map[string][]string), Channels: make([]string, 0, len(e.senders)),
+	}
+	for name, s := range e.senders {
+		q.Channels = append(q.Channels, name)
+		if accounts := s.Accounts(); accounts != nil {
+			q.Accounts[name] = accounts
+		}
+	}
+	slices.Sort(q.Channels)
+	var free time.Duration
+	q.Except, free = e.sources.closed(r.lane)
+	list, next, err := e.l.ClaimNext(ctx, q)
+	e.tell(ctx, "claim deliveries", err)
+	for _, d := range list {
+		e.inHand.Add(1)
+		r.queue <- d // room was counted, and only this goroutine fills
+	}
+	if len(list) > 0 {
+		e.progress.Add(1)
+	}
+	wait = e.o.Poll
+	if !next.IsZero() {
+		if in := next.Sub(q.Now); in > 0 && in < wait {
+			wait = in
+		}
+	}
+	if free > 0 && free < wait {
+		wait = free
+	}
+	return len(list), wait
+}
+
+func (r *runner) work() {
+	for d := range r.queue {
+		if len(r.queue) < r.workers {
+			select {
+			case r.low <- struct{}{}:
+			default:
+			}
+		}
+		r.e.deliver(r.lane, d)
+		r.e.inHand.Add(-1)
+		r.e.progress.Add(1)
+	}
+}
+
+// deliver takes one claimed delivery through its call.
+func (e *Engine) deliver(lane ledger.Lane, d ledger.Delivery) {
+	e.o.Points(PointClaimed)
+	ctx := e.calls
+	src := e.sources.get(d.Channel, d.AccountID)
+	if due, ok := e.admit(ctx, lane, src); !ok {
+		e.release(ctx, d, due)
+		return
+	}
+	a, err := e.l.StartAttemptFor(ctx, d, e.o.CallTimeout+leaseMargin)
+	if err != nil {
+		src.giveUp()
+		if !errors.Is(err, ledger.ErrNotNeeded) && !errors.Is(err, ledger.ErrNotClaimed) {
+			e.tell(ctx, "start attempt", err)
+			e.release(ctx, d, time.Time{})
+		}
+		return
+	}
+	e.tell(ctx, "start attempt", nil)
+	e.o.Points(PointSending)
+	began := time.Now()
+	o := e.call(ctx, d, a)
+	e.o.Points(PointCalled)
+	e.m.called(d.Channel, o.Kind, time.Since(began))
+	e.learn(ctx, src, o)
+	e.record(d, a, o)
+	e.o.Points(PointRecorded)
+}
+
+// admit waits for the account's breaker and rate. When that would take long,
+// it says until when to put the delivery back.
+func (e *Engine) admit(ctx context.Context, lane ledger.Lane, src *source) (due time.Time, ok bool) {
+	if wait := src.enter(lane, time.Now()); wait > 0 {
+		return e.o.Clock.Now().Add(wait), false
+	}
+	wait := src.reserve(lane, time.Now())
+	if wait > longWait {
+		src.giveUp()
+		return e.o.Clock.Now().Add(wait), false
+	}
+	if wait <= 0 {
+		return time.Time{}, true
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return time.Time{}, true
+	case <-e.stopping:
+	case <-ctx.Done():
+	}
+	src.giveUp()
+	return time.Time{}, false
+}
+
+func (e *Engine) release(ctx context.Context, d ledger.Delivery, due time.Time) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
+	e.tell(ctx, "release delivery", e.l.Release(ctx, due, d))
+}
+
+// call hands over to the sender. A sender that panics leaves a call of unknown
+// result, like one that died.
+func (e *Engine) call(ctx context.Context, d ledger.Delivery, a ledger.Attempt) (o ledger.Outcome) {
+	ctx, cancel := context.WithTimeout(ctx, e.o.CallTimeout)
+	defer cancel()
+	defer func() {
+		if p := recover(); p != nil {
+			// The value may hold what was being sent; the stack does not.
+			e.log.ErrorContext(ctx, "sender panicked", "delivery", d, "stack", string(debug.Stack()))
+			o = ledger.Outcome{Kind: ledger.Ambiguous, Code: "panic"}
+		}
+	}()
+	s, ok := e.senders[d.Channel]
+	if !ok {
+		return ledger.Outcome{Kind: ledger.Retry, Code: "no_sender"}
+	}
+	return s.Send(ctx, d, a)
+}
+
+// record writes the outcome and does not give up while the database is away:
+// what it knows is worth more than a guess after the lease.
+func (e *Engine) record(d ledger.Delivery, a ledger.Attempt, o ledger.Outcome) {
+	// A cancelled call is recorded all the same; only a lost process isn't.
+	base := context.WithoutCancel(e.calls)
+	pause := 50 * time.Millisecond
+	var giveUp <-chan time.Time
+	for {
+		ctx, cancel := context.WithTimeout(base, 5*time.Second)
+		after, err := e.l.Record(ctx, a, o)
+		cancel()
+		if err == nil {
+			e.m.state(after.Channel, after.State)
+			e.tell(base, "record outcome", nil)
+			return
+		}
+		if errors.Is(err, ledger.ErrNotFound) {
+			e.log.Error("attempt vanished", "delivery", d)
+			return
+		}
+		e.tell(base, "record outcome", err)
+		if giveUp == nil && e.calls.Err() != nil {
+			giveUp = time.After(3 * time.Second)
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-giveUp:
+			timer.Stop()
+			e.log.Error("outcome could not be recorded before the end", "delivery", d, "kind", o.Kind)
+			return
+		}
+		pause = min(2*pause, 2*time.Second)
+	}
+}
+
+// learn draws the consequences of an outcome for the whole account.
+func (e *Engine) learn(ctx context.Context, src *source, o ledger.Outcome) {
+	alarm, news := src.learn(o, time.Now())
+	if !news {
+		return
+	}
+	e.m.alarm(alarm)
+	if alarm.Open {
+		e.log.ErrorContext(ctx, "account stopped", "channel", alarm.Channel, "account", alarm.AccountID, "kind", alarm.Kind, "code", alarm.Code)
+	} else {
+		e.log.InfoContext(ctx, "account works again", "channel", alarm.Channel, "account", alarm.AccountID)
+	}
+	e.o.Alarm(context.WithoutCancel(ctx), alarm)
+}

@@ -1,0 +1,317 @@
+package deliver
+
+import (
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"guanjia/internal/ledger"
+)
+
+// Rate limits the calls of one account on one channel.
+type Rate struct {
+	PerSecond float64 // zero: no limit
+	Burst     int     // at least 1
+	// Reserved is the share that only the emergency lane may use, 0 to 1;
+	// zero means a fifth.
+	Reserved float64
+}
+
+// Alarm says that an account was stopped, or works again. A person must act on
+// ledger.Money and ledger.Stop.
+type Alarm struct {
+	Channel   string
+	AccountID string
+	Kind      ledger.OutcomeKind
+	Code      string
+	Open      bool // false: it works again
+}
+
+// Numbers of the breaker and the rate, by the machine's clock.
+const (
+	defaultReserved = 0.2
+	// haltPause: how long an account rests before one call tries it again.
+	haltPause = 60 * time.Second
+	// troublePause: the same after calls that failed one after the other.
+	troublePause = 5 * time.Second
+	// troubleAfter calls in a row without an answer open the breaker.
+	troubleAfter = 8
+	// sameRefusal: so many refusals in a row with one code are no longer the
+	// fault of single deliveries.
+	sameRefusal = 5
+	// slowest: a throttled account keeps at least this part of its rate.
+	slowest = 1.0 / 64
+	// recovery: the part of the full rate that comes back a second.
+	recovery = 0.05
+	// unlimitedStart: the rate that a throttled account without a configured
+	// rate is taken to have had.
+	unlimitedStart = 50
+)
+
+// sources holds what is known about every account.
+type sources struct {
+	rates func(channel, accountID string) Rate
+	mu    sync.Mutex
+	list  map[string]*source
+}
+
+func newSources(rates func(channel, accountID string) Rate) *sources {
+	if rates == nil {
+		rates = func(string, string) Rate { return Rate{} }
+	}
+	return &sources{rates: rates, list: make(map[string]*source)}
+}
+
+func (s *sources) get(channel, accountID string) *source {
+	key := ledger.Source{Channel: channel, AccountID: accountID}.Key()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	src, ok := s.list[key]
+	if !ok {
+		src = newSource(channel, accountID, s.rates(channel, accountID))
+		s.list[key] = src
+	}
+	return src
+}
+
+// closed lists the sources that a lane must not claim now, and when the first
+// of them opens (zero: none is closed).
+func (s *sources) closed(lane ledger.Lane) (keys []string, opens time.Duration) {
+	now := time.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for key, src := range s.list {
+		wait := src.blocked(lane, now)
+		if wait <= 0 {
+			continue
+		}
+		keys = append(keys, key)
+		if opens == 0 || wait < opens {
+			opens = wait
+		}
+	}
+	return keys, opens
+}
+
+// source is one account on one channel: its rate and its breaker.
+type source struct {
+	channel, account string
+	full             float64 // configured rate, 0 without
+	burst            int
+	reserved         float64
+
+	mu sync.Mutex
+	// all is the account's rate; rest is what others than emergencies may use.
+	all, rest *rate.Limiter
+	now       float64 // current rate, 0 for unlimited
+	raisedAt  time.Time
+
+	halted  bool // money or stop: emergencies wait too
+	until   time.Time
+	probing bool // one call is trying it
+	kind    ledger.OutcomeKind
+	code    string
+	silent  int // calls in a row without an answer
+	refused int // refusals in a row with the same code
+	refuse  string
+}
+
+func newSource(channel, account string, r Rate) *source {
+	s := &source{channel: channel, account: account, full: r.PerSecond, burst: max(1, r.Burst), reserved: r.Reserved}
+	if s.reserved <= 0 || s.reserved >= 1 {
+		s.reserved = defaultReserved
+	}
+	s.now = s.full
+	s.all = rate.NewLimiter(limitOf(s.now), s.burst)
+	s.rest = rate.NewLimiter(limitOf(s.now*(1-s.reserved)), s.burst)
+	return s
+}
+
+func limitOf(perSecond float64) rate.Limit {
+	if perSecond <= 0 {
+		return rate.Inf
+	}
+	return rate.Limit(perSecond)
+}
+
+// blocked says how long a lane must not claim from this source.
+func (s *source) blocked(lane ledger.Lane, now time.Time) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if wait := s.broken(lane, now); wait > 0 {
+		return wait
+	}
+	s.raise(now)
+	lim := s.rest
+	if lane == ledger.LaneEmergency {
+		lim = s.all
+	}
+	if lim.Limit() == rate.Inf {
+		return 0
+	}
+	if tokens := lim.TokensAt(now); tokens < 1 {
+		return max(time.Millisecond, time.Duration((1-tokens)/float64(lim.Limit())*float64(time.Second)))
+	}
+	return 0
+}
+
+// broken says how long the breaker keeps a lane out. Emergencies pass a
+// breaker that only hammering opened.
+func (s *source) broken(lane ledger.Lane, now time.Time) time.Duration {
+	if s.until.IsZero() || (!s.halted && lane == ledger.LaneEmergency) {
+		return 0
+	}
+	if wait := s.until.Sub(now); wait > 0 {
+		return wait
+	}
+	if s.probing {
+		return 100 * time.Millisecond
+	}
+	return 0
+}
+
+// enter asks the breaker for one call; a wait above zero refuses it. After the
+// pause exactly one call tries the account.
+func (s *source) enter(lane ledger.Lane, now time.Time) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if wait := s.broken(lane, now); wait > 0 {
+		return wait
+	}
+	if !s.until.IsZero() {
+		s.probing = true
+	}
+	return 0
+}
+
+// giveUp ends a call that was admitted and not made.
+func (s *source) giveUp() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.probing = false
+}
+
+// reserve takes a place in the account's rate and says when it comes. A wait
+// that the caller does not want is handed back.
+func (s *source) reserve(lane ledger.Lane, now time.Time) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.raise(now)
+	var others *rate.Reservation
+	wait := time.Duration(0)
+	if lane != ledger.LaneEmergency {
+		others = s.rest.ReserveN(now, 1)
+		wait = others.DelayFrom(now)
+	}
+	all := s.all.ReserveN(now, 1)
+	wait = max(wait, all.DelayFrom(now))
+	if wait > longWait {
+		all.CancelAt(now)
+		if others != nil {
+			others.CancelAt(now)
+		}
+	}
+	return wait
+}
+
+// raise gives a throttled account its rate back, little by little.
+func (s *source) raise(now time.Time) {
+	top := s.top()
+	if s.now <= 0 || s.now >= top || !now.After(s.raisedAt) {
+		return
+	}
+	s.now = min(top, s.now+top*recovery*now.Sub(s.raisedAt).Seconds())
+	s.raisedAt = now
+	if s.now >= top && s.full <= 0 {
+		s.now = 0 // unlimited again
+	}
+	s.setRate(now)
+}
+
+func (s *source) top() float64 {
+	if s.full > 0 {
+		return s.full
+	}
+	return unlimitedStart
+}
+
+func (s *source) setRate(now time.Time) {
+	s.all.SetLimitAt(now, limitOf(s.now))
+	s.rest.SetLimitAt(now, limitOf(s.now*(1-s.reserved)))
+}
+
+func (s *source) halve(now time.Time) {
+	top := s.top()
+	if s.now <= 0 {
+		s.now = top
+	}
+	s.now = max(s.now/2, top*slowest)
+	s.raisedAt = now
+	s.setRate(now)
+}
+
+// learn draws the consequences of an outcome. news is true when the account
+// has just been stopped or has just come back.
+func (s *source) learn(o ledger.Outcome, now time.Time) (a Alarm, news bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.probing = false
+	s.count(o)
+	switch o.Kind {
+	case ledger.Throttled:
+		s.halve(now)
+		return Alarm{}, false
+	case ledger.Money, ledger.Stop:
+		return s.open(o, now, haltPause, true)
+	case ledger.Quota:
+		return s.open(o, now, max(haltPause, o.RetryAfter), true)
+	case ledger.Permanent:
+		if s.refused >= sameRefusal {
+			return s.open(o, now, haltPause, true)
+		}
+		return Alarm{}, false
+	case ledger.Retry, ledger.Ambiguous:
+		if s.silent >= troubleAfter || (!s.until.IsZero() && !s.halted) {
+			return s.open(o, now, troublePause, false)
+		}
+		return Alarm{}, false
+	case ledger.OK:
+		return s.close()
+	case ledger.Unreachable, ledger.RefreshToken:
+	}
+	return Alarm{}, false
+}
+
+func (s *source) count(o ledger.Outcome) {
+	switch o.Kind {
+	case ledger.Retry, ledger.Ambiguous:
+		s.silent++
+	case ledger.OK, ledger.Permanent, ledger.Unreachable, ledger.Quota, ledger.Money, ledger.Stop,
+		ledger.Throttled, ledger.RefreshToken:
+		s.silent = 0
+	}
+	switch {
+	case o.Kind == ledger.Permanent && o.Code == s.refuse:
+		s.refused++
+	case o.Kind == ledger.Permanent:
+		s.refused, s.refuse = 1, o.Code
+	case o.Kind == ledger.OK:
+		s.refused, s.refuse = 0, ""
+	}
+}
+
+func (s *source) open(o ledger.Outcome, now time.Time, pause time.Duration, halt bool) (Alarm, bool) {
+	news := s.until.IsZero() || s.kind != o.Kind || s.code != o.Code
+	s.until, s.halted, s.kind, s.code = now.Add(pause), halt, o.Kind, o.Code
+	return Alarm{Channel: s.channel, AccountID: s.account, Kind: o.Kind, Code: o.Code, Open: true}, news
+}
+
+func (s *source) close() (Alarm, bool) {
+	if s.until.IsZero() {
+		return Alarm{}, false
+	}
+	a := Alarm{Channel: s.channel, AccountID: s.account, Kind: s.kind, Code: s.code}
+	s.until, s.halted, s.kind, s.code = time.Time{}, false, "", ""
+	return a, true
+}
