@@ -204,7 +204,7 @@ func (p *parser) content(e *element, depth int) error {
 				return ErrTruncated
 			}
 			if len(e.children) == 0 {
-				e.text = clean(text.String())
+				e.text = strings.TrimSpace(clean(text.String()))
 			}
 			return nil
 		default:
