@@ -16,19 +16,19 @@ type chatSaved struct{ err error }
 // answer that still travels in the exchange: ErrExchangeOver says that the
 // callback has given up (or that t isn't live), so the delivery has to be
 // planned with the turn, by SaveTurnTx. Answers without words are stored
-// whatever the carrier. ErrAnswered and ErrStale as in SaveTurnTx.
-func (c *Conversations) SaveChat(ctx context.Context, t Turn) error {
+// whatever the carrier. On success the carrier is CarrierExchange. ErrAnswered and ErrStale as in SaveTurnTx.
+func (c *Conversations) SaveChat(ctx context.Context, t Turn) (carrier string, err error) {
 	if !t.Live && !t.Answer.Empty() {
-		return ErrExchangeOver
+		return "", ErrExchangeOver
 	}
 	r, err := c.chat.Do(ctx, t)
 	if err == nil {
 		err = r.err
 	}
 	if err != nil {
-		return fmt.Errorf("save chat: %w", err)
+		return "", fmt.Errorf("save chat: %w", err)
 	}
-	return nil
+	return CarrierExchange, nil
 }
 
 // answerRow is an answer as it travels in the update's one argument.
@@ -193,7 +193,7 @@ func (c *Conversations) storeSessions(ctx context.Context, tx *db.Tx, rows []ans
 
 // whyNotStored looks at the row that refused an answer.
 func (c *Conversations) whyNotStored(ctx context.Context, t Turn) error {
-	m, err := c.Message(ctx, c.db.Writer(), t.MessageID)
+	m, err := c.Message(ctx, t.MessageID)
 	switch {
 	case err != nil:
 		return err

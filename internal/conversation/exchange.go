@@ -23,7 +23,7 @@ func (c *Conversations) GiveUpExchange(ctx context.Context, messageID string) (w
 	if n > 0 {
 		return true, Message{}, nil
 	}
-	stored, err = c.Message(ctx, c.db.Writer(), messageID)
+	stored, err = c.Message(ctx, messageID)
 	if err != nil {
 		return false, Message{}, fmt.Errorf("give up the exchange: %w", err)
 	}

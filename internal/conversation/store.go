@@ -73,7 +73,11 @@ func (c *Conversations) one(ctx context.Context, q db.Querier, where string, arg
 }
 
 // Message returns a stored message, or ErrUnknownMessage.
-func (c *Conversations) Message(ctx context.Context, q db.Querier, id string) (Message, error) {
+func (c *Conversations) Message(ctx context.Context, id string) (Message, error) {
+	return c.message(ctx, c.db.Writer(), id)
+}
+
+func (c *Conversations) message(ctx context.Context, q db.Querier, id string) (Message, error) {
 	m, found, err := c.one(ctx, q, "id = $1", id)
 	if err == nil && !found {
 		err = ErrUnknownMessage

@@ -57,36 +57,24 @@ func (c *Conversations) TakeOver(ctx context.Context, messageID string, olderTha
 	return n > 0, nil
 }
 
-// LapsedExchanges hands out answers that were meant for the exchange and of
-// which nobody has noted within olderThan that they were written: the node died
-// between the commit and the last byte, and no retry came. Handing out is a
-// lease of olderThan. The caller moves each to the service carrier by LapseTx,
-// in the transaction that plans the delivery.
-func (c *Conversations) LapsedExchanges(ctx context.Context, olderThan time.Duration, limit int) ([]Message, error) {
+// LapsedExchangesTx moves answers that were meant for the exchange to the
+// service carrier and returns them, when nobody has noted within olderThan that
+// they were written: the node died between the commit and the last byte, and no
+// retry came (architecture section 4). The caller plans their deliveries in the
+// same transaction; oldest first.
+func (c *Conversations) LapsedExchangesTx(ctx context.Context, tx *db.Tx, olderThan time.Duration, limit int) ([]Message, error) {
 	now := time.Now()
-	w := c.db.Writer()
-	ms, err := collect(w.QueryContext(ctx, `
-		update messages set decided_at = $3
+	ms, err := collect(tx.QueryContext(ctx, `
+		update messages set carrier = 'service', decided_at = $3
 		where id in (select id from messages
 		             where carrier = 'exchange' and answered_at is not null and not exchange_done and decided_at < $1
-		             order by decided_at limit $2`+db.SkipLocked(w)+`)
+		             order by decided_at limit $2`+db.SkipLocked(tx)+`)
+		  and carrier = 'exchange' and not exchange_done
 		returning `+storedColumns,
 		db.At(now.Add(-olderThan)), limit, db.At(now)))
 	if err != nil {
-		return nil, fmt.Errorf("claim lapsed exchanges: %w", err)
+		return nil, fmt.Errorf("take lapsed exchanges: %w", err)
 	}
 	slices.SortStableFunc(ms, func(a, b Message) int { return a.ReceivedAt.Compare(b.ReceivedAt) })
 	return ms, nil
-}
-
-// LapseTx moves an answer from the exchange to the service carrier; won is
-// false when a retry has been answered meanwhile or somebody else moved it.
-func (c *Conversations) LapseTx(ctx context.Context, tx *db.Tx, messageID string) (won bool, err error) {
-	n, err := affected(tx.ExecContext(ctx, `
-		update messages set carrier = 'service', decided_at = $2
-		where id = $1 and carrier = 'exchange' and not exchange_done`, messageID, machineNow()))
-	if err != nil {
-		return false, fmt.Errorf("end a lapsed exchange: %w", err)
-	}
-	return n > 0, nil
 }

@@ -46,7 +46,7 @@ func (c *Conversations) SaveTurnTx(ctx context.Context, tx *db.Tx, t Turn) (carr
 		t.MessageID, db.At(c.clk.Now()), t.Answer.Kind, storable(t.Answer.Text), optionsText(t.Answer.Options),
 		wish, machineNow(), t.Answer.Empty()).Scan(&carrier)
 	if errors.Is(err, sql.ErrNoRows) {
-		_, err := c.Message(ctx, tx, t.MessageID)
+		_, err := c.message(ctx, tx, t.MessageID)
 		if err == nil {
 			err = ErrAnswered
 		}

@@ -54,8 +54,8 @@ type Inbound struct {
 	// message, even where the platform has mangled MenuID to 0 or left it out.
 	Clicked bool   `json:"clicked,omitempty"`
 	MediaID string `json:"media_id,omitempty"`
-	MsgID    string `json:"msg_id,omitempty"`
-	Detail   Detail `json:"detail,omitzero"` // what only some kinds carry
+	MsgID   string `json:"msg_id,omitempty"`
+	Detail  Detail `json:"detail,omitzero"` // what only some kinds carry
 
 	// DedupeKey identifies the push among all retries of it; unique.
 	DedupeKey string `json:"dedupe_key"`
