@@ -33,9 +33,10 @@ type Card struct {
 	Buttons []Button // 1 to 6
 	// Urgent cards may use what is kept back of a chat's allowance.
 	Urgent bool
-	// CaseID and Rev say what the card shows; Rev is the case's version.
-	CaseID string
-	Rev    int64
+	// CaseID, QueueID and Rev say what the card shows; Rev is the case's version.
+	CaseID  string
+	QueueID string
+	Rev     int64
 }
 
 // Row is one line of a card.
@@ -120,12 +121,13 @@ func (c *Cards) draw(ctx context.Context, k Case, taskID, note string) (Card, er
 		return Card{}, fmt.Errorf("draw card: read queue: %w", err)
 	}
 	card := Card{
-		TaskID: taskID,
-		Title:  c.title(k),
-		Rows:   c.rows(k, queueName),
-		CaseID: k.ID,
-		Rev:    k.Version,
-		Urgent: k.Emergency(),
+		TaskID:  taskID,
+		Title:   c.title(k),
+		Rows:    c.rows(k, queueName),
+		CaseID:  k.ID,
+		QueueID: k.QueueID,
+		Rev:     k.Version,
+		Urgent:  k.Emergency(),
 	}
 	card.Buttons = c.buttons(k)
 	switch {

@@ -66,6 +66,12 @@ func NewError(op string, code int) error {
 	return &Error{Op: op, Code: code, Class: Classify(code)}
 }
 
+// Fail makes an Error without an errcode. cause must carry nothing that was
+// sent: pass one of the sentinels.
+func Fail(op string, class Class, cause error) error {
+	return &Error{Op: op, Class: class, cause: cause}
+}
+
 // ClassOf gives the class of an error that came from this package, and
 // ClassAmbiguous for any other: an unknown failure may have been accepted.
 func ClassOf(err error) Class {
