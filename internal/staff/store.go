@@ -130,7 +130,8 @@ func (s *Staff) QueueMembers(ctx context.Context, q db.Querier, queueID string) 
 func (s *Staff) OnDutyFor(ctx context.Context, q db.Querier, queueID string) ([]Member, error) {
 	return s.members(ctx, q, `
 		SELECT `+memberColumns+` FROM staff s
-		WHERE s.state = 'active' AND s.company_id = (SELECT company_id FROM queues WHERE id = $1)
+		WHERE s.state = 'active'
+		  AND s.company_id IN (SELECT company_id FROM queue_members WHERE queue_id = $1 UNION SELECT company_id FROM work_groups WHERE queue_id = $1)
 		  AND (s.role = 'duty_manager'
 		       OR s.on_duty AND EXISTS (SELECT 1 FROM queue_members m WHERE m.queue_id = $1 AND m.company_id = s.company_id AND m.userid = s.userid))
 		ORDER BY s.userid`, queueID)
