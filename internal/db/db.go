@@ -81,7 +81,7 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	d := &DB{log: log, migrators: o.Migrators, refuse: sql.OpenDB(refusal{ErrNestedTx})}
+	d := &DB{log: log, migrators: o.Migrators}
 	var err error
 	switch {
 	case strings.HasPrefix(o.URL, "postgres://"), strings.HasPrefix(o.URL, "postgresql://"):
@@ -94,6 +94,7 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
+	d.refuse = sql.OpenDB(refusal{ErrNestedTx})
 	return d, nil
 }
 

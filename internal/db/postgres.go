@@ -2,6 +2,8 @@ package db
 
 import (
 	"context"
+	"database/sql"
+	"database/sql/driver"
 	"fmt"
 	"net"
 	"sync"
@@ -18,10 +20,9 @@ const (
 	// connectTimeout is short because a WeChat callback has five seconds in
 	// all, and the resident's words must still reach the spool.
 	connectTimeout = time.Second
-	// dialPause is how long after a failed dial further dials to the same
-	// address fail at once with the same error, so that a hundred waiting
-	// callers learn it together and not one after another.
-	dialPause = 200 * time.Millisecond
+	// connectPause is how long after a failed connection further ones fail at
+	// once with the same error.
+	connectPause = 200 * time.Millisecond
 	// suspicion is how long after a lost connection every connection is
 	// tested before use.
 	suspicion = 10 * time.Second
@@ -51,7 +52,7 @@ func (d *DB) openPostgres(ctx context.Context, o Options) error {
 	}
 	d.engine = EnginePostgres
 	d.pg = &postgres{pool: pool, url: o.URL}
-	d.writer = stdlib.OpenDBFromPool(pool, stdlib.OptionShouldPing(d.pg.shouldPing))
+	d.writer = sql.OpenDB(&gate{Connector: stdlib.GetPoolConnector(pool, stdlib.OptionShouldPing(d.pg.shouldPing))})
 	// Idle connections stay with database/sql: with its default of none,
 	// each statement would go through both pools. They return to the native
 	// pool, which replaces old ones, after a while.
@@ -79,7 +80,9 @@ func poolConfig(rawURL string, conns int) (*pgxpool.Config, error) {
 	cfg.MaxConnLifetime = time.Hour
 	c := cfg.ConnConfig
 	c.ConnectTimeout = connectTimeout
-	c.DialFunc = newDialer().dial
+	c.DialFunc = (&net.Dialer{KeepAliveConfig: net.KeepAliveConfig{
+		Enable: true, Idle: 10 * time.Second, Interval: 3 * time.Second, Count: 3,
+	}}).DialContext
 	params := map[string]string{
 		"timezone":                            "UTC",
 		"application_name":                    "guanjia",
@@ -112,46 +115,32 @@ func (d *DB) ListenerPool(ctx context.Context) (*pgxpool.Pool, error) {
 	return pool, nil
 }
 
-// dialer connects, and remembers failures for dialPause.
-type dialer struct {
-	net net.Dialer
+// gate stands before the pool and remembers a failure to connect for
+// connectPause. Without it a hundred waiting callers would learn one after
+// another, each after a time-out of his own, that the server is away:
+// database/sql opens connections for those who wait one at a time.
+type gate struct {
+	driver.Connector
 
-	mu     sync.Mutex
-	failed map[string]failure // by address
+	mu    sync.Mutex
+	shut  time.Time // until when
+	cause error
 }
 
-type failure struct {
-	at  time.Time
-	err error
-}
-
-func newDialer() *dialer {
-	return &dialer{
-		net: net.Dialer{KeepAliveConfig: net.KeepAliveConfig{
-			Enable: true, Idle: 10 * time.Second, Interval: 3 * time.Second, Count: 3,
-		}},
-		failed: map[string]failure{},
+// Connect implements driver.Connector.
+func (g *gate) Connect(ctx context.Context) (driver.Conn, error) {
+	g.mu.Lock()
+	shut, cause := time.Now().Before(g.shut), g.cause
+	g.mu.Unlock()
+	if shut {
+		return nil, cause
 	}
-}
-
-func (d *dialer) dial(ctx context.Context, network, addr string) (net.Conn, error) {
-	d.mu.Lock()
-	f, known := d.failed[addr]
-	d.mu.Unlock()
-	if known && time.Since(f.at) < dialPause {
-		return nil, f.err
+	conn, err := g.Connector.Connect(ctx)
+	// A caller who ran out of his own time says nothing about the server.
+	if err != nil && ctx.Err() == nil {
+		g.mu.Lock()
+		g.shut, g.cause = time.Now().Add(connectPause), err
+		g.mu.Unlock()
 	}
-	conn, err := d.net.DialContext(ctx, network, addr)
-
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if err == nil {
-		delete(d.failed, addr)
-		return conn, nil
-	}
-	// A caller who gave up says nothing about the server.
-	if ctx.Err() != context.Canceled {
-		d.failed[addr] = failure{at: time.Now(), err: err}
-	}
-	return nil, err
+	return conn, err
 }

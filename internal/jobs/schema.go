@@ -52,11 +52,14 @@ func (Schema) Check(ctx context.Context, s *sql.DB, e db.Engine) error {
 	if err != nil {
 		return err
 	}
-	existing, err := m.ExistingVersions(ctx)
+	wants := 0
+	for _, v := range m.AllVersions() {
+		wants = max(wants, v.Version)
+	}
+	has, err := version(ctx, driverOf(s, e).GetExecutor())
 	if err != nil {
 		return fmt.Errorf("job engine's tables: %w", err)
 	}
-	has, wants := newest(existing), newest(m.AllVersions())
 	switch {
 	case has > wants:
 		return fmt.Errorf("%w (job engine %d, program %d)", db.ErrSchemaNewer, has, wants)
@@ -66,22 +69,35 @@ func (Schema) Check(ctx context.Context, s *sql.DB, e db.Engine) error {
 	return nil
 }
 
-func newest(versions []rivermigrate.Migration) int {
-	n := 0
-	for _, v := range versions {
-		n = max(n, v.Version)
+// version is the newest migration in the database, 0 for none. River's own
+// question fails on versions that it doesn't know.
+func version(ctx context.Context, exec riverdriver.Executor) (int, error) {
+	exists, err := exec.TableExists(ctx, &riverdriver.TableExistsParams{Table: "river_migration"})
+	if err != nil || !exists {
+		return 0, err
 	}
-	return n
+	rows, err := exec.MigrationGetByLine(ctx, &riverdriver.MigrationGetByLineParams{Line: riverdriver.MigrationLineMain})
+	if err != nil {
+		return 0, err
+	}
+	newest := 0
+	for _, row := range rows {
+		newest = max(newest, row.Version)
+	}
+	return newest, nil
 }
 
 func migrator(s *sql.DB, e db.Engine) (*rivermigrate.Migrator[*sql.Tx], error) {
-	var driver riverdriver.Driver[*sql.Tx] = riverdatabasesql.New(s)
-	if e == db.EngineSQLite {
-		driver = riversqlite.New(s)
-	}
-	m, err := rivermigrate.New(driver, &rivermigrate.Config{Logger: slog.New(slog.DiscardHandler)})
+	m, err := rivermigrate.New(driverOf(s, e), &rivermigrate.Config{Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return nil, fmt.Errorf("job engine's tables: %w", err)
 	}
 	return m, nil
+}
+
+func driverOf(s *sql.DB, e db.Engine) riverdriver.Driver[*sql.Tx] {
+	if e == db.EngineSQLite {
+		return riversqlite.New(s)
+	}
+	return riverdatabasesql.New(s)
 }

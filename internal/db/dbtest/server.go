@@ -108,8 +108,8 @@ func (s *Server) initdb() error {
 		return err
 	}
 	settings := fmt.Sprintf(`
+# Nothing survives a power cut, but what was committed survives Kill.
 fsync = off
-synchronous_commit = off
 full_page_writes = off
 autovacuum = off
 max_connections = 300
