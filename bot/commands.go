@@ -306,7 +306,7 @@ func (t *turn) rate(ctx context.Context, rating int, words string) (step, error)
 		if after.Rating <= 2 {
 			return t.reply("case.rated_low", wording.Vars{"next_time": t.when(after.PromisedAt)})
 		}
-		return t.reply("case.rated_thanks", wording.Vars{"rating": t.e.Book.Label("rating", itoa(after.Rating))})
+		return t.reply("case.rated_thanks", wording.Vars{"rating": t.e.Book.Label("satisfaction", itoa(after.Rating))})
 	}}, nil
 }
 

@@ -338,8 +338,9 @@ func (t *turn) around(r reply, c desk.Case) (reply, error) {
 		texts = []wording.Text{sorry, r.text}
 	}
 	now := t.e.Clock.Now()
-	if !t.e.Calendar.Open(now) && c.Kind != intent.IntentPraise {
-		opens, err := t.e.Calendar.NextOpening(now)
+	working := t.e.Calendar(t.m.CompanyID)
+	if !working.Open(now) && c.Kind != intent.IntentPraise {
+		opens, err := working.NextOpening(now)
 		if err != nil {
 			return reply{}, err
 		}

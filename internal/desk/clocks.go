@@ -90,23 +90,26 @@ func (d *Desk) escalate(ctx context.Context, c Case) error {
 	return err
 }
 
-// Undelivered tells the group that words to the resident did not arrive, so
-// that a person calls (R-208). It is given to the sender as its follower.
-func (d *Desk) Undelivered(ctx context.Context, del ledger.Delivery) {
-	if del.RefKind != "case" || del.Reached() || del.Class != ledger.ClassReply && del.Class != ledger.ClassDanger {
-		return
+// UndeliveredTx tells the group that words to the resident did not arrive by
+// any way, so that a person calls (R-208). The ledger calls it in the
+// transaction that ends a delivery (ledger.FinalFunc).
+func (d *Desk) UndeliveredTx(ctx context.Context, tx *db.Tx, del ledger.Delivery) error {
+	if del.RefKind != "case" || del.Reached() || del.NextID != "" || (del.Class != ledger.ClassReply && del.Class != ledger.ClassDanger) {
+		return nil
 	}
-	if del.State == ledger.Cancelled || del.State == ledger.Skipped {
-		return
+	if del.Channel == ledger.ChannelWebhook || del.State == ledger.Cancelled || del.State == ledger.Skipped {
+		return nil
+	}
+	c, err := oneCase(ctx, tx, `id = $1 AND company_id = $2`, del.RefID, del.CompanyID)
+	if err != nil {
+		return err
 	}
 	by := By{CompanyID: del.CompanyID, Via: "system"}
-	_, err := d.move(ctx, by, del.RefID, ActionUndeliver, func(ctx context.Context, tx *db.Tx, c *Case) (Event, error) {
+	_, err = d.applyTx(ctx, tx, c, by, ActionUndeliver, func(ctx context.Context, tx *db.Tx, c *Case) (Event, error) {
 		err := d.groupTx(ctx, tx, *c, "group.not_delivered", wording.Vars{"case_no": c.No, "reason": d.book.Label("delivery", string(del.State))})
 		return Event{Text: string(del.State), DeliveryID: del.ID}, err
 	})
-	if err != nil {
-		d.log.ErrorContext(ctx, "undelivered words not shown to staff", "delivery", del.ID, "error", err)
-	}
+	return err
 }
 
 func itoa(n int64) string { return strconv.FormatInt(n, 10) }

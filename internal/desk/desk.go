@@ -30,7 +30,7 @@ type Deps struct {
 	Estate        *estate.Estate
 	Companies     *company.Store
 	Conversations *conversation.Conversations
-	Calendar      *calendar.Calendar
+	Calendar      func(companyID string) *calendar.Calendar
 	Book          *wording.Book
 	Log           *slog.Logger
 	Points        func(name string) // kill points of the crash tests; nil in production
@@ -46,7 +46,7 @@ type Desk struct {
 	estate        *estate.Estate
 	companies     *company.Store
 	conversations *conversation.Conversations
-	calendar      *calendar.Calendar
+	calendar      func(companyID string) *calendar.Calendar
 	book          *wording.Book
 	log           *slog.Logger
 	point         func(string)
@@ -135,26 +135,23 @@ func (d *Desk) applyTx(ctx context.Context, tx *db.Tx, c Case, by By, a Action, 
 func (d *Desk) syncQueue(ctx context.Context, before, after Case) {
 	var err error
 	switch {
-	case after.State.Waiting() && after.OwnerID == "":
-		if before.OwnerID != "" {
-			err = d.queues.Done(ctx, after.CompanyID, before.OwnerID, after.ID)
-		}
-		if before.QueueID != "" && before.QueueID != after.QueueID {
-			err = errors.Join(err, d.queues.Remove(ctx, before.CompanyID, before.QueueID, before.ID, after.Version))
-		}
-		err = errors.Join(err, d.queues.Push(ctx, after.CompanyID, after.QueueID, itemOf(after)))
-	case before.State.Waiting():
+	case after.waits():
+		// Pushing again moves it within its queue when its priority rose, or to another.
+		err = d.queues.Push(ctx, after.CompanyID, after.QueueID, itemOf(after))
+	case after.State.Open() && (after.OwnerID != before.OwnerID || after.State != before.State):
+		err = d.queues.Hold(ctx, after.CompanyID, after.QueueID, after.ID, after.OwnerID, after.Version, 0)
+	case !after.State.Open() && before.waits():
 		err = d.queues.Remove(ctx, before.CompanyID, before.QueueID, before.ID, after.Version)
-	case after.State == before.State:
-		return
+	case !after.State.Open() && before.State.Open() && before.OwnerID != "":
+		err = d.queues.Done(ctx, after.CompanyID, before.OwnerID, after.ID)
 	}
-	if before.OwnerID != "" && after.OwnerID == before.OwnerID && before.State.Open() && !after.State.Open() {
-		err = errors.Join(err, d.queues.Done(ctx, after.CompanyID, before.OwnerID, after.ID))
-	}
-	if err != nil {
+	if err != nil && !errors.Is(err, queue.ErrGone) {
 		d.log.WarnContext(ctx, "queue not told of a case; the reconciler will", "case_no", after.No, "error", err)
 	}
 }
+
+// waits tells whether a case stands in its queue for anybody to claim.
+func (c Case) waits() bool { return c.State.Waiting() && c.OwnerID == "" }
 
 func itemOf(c Case) queue.Item {
 	return queue.Item{CaseID: c.ID, Danger: c.Danger != "", Priority: priorityRank(c.Priority), PromisedAt: c.PromisedAt, OpenedAt: c.OpenedAt, Version: c.Version}

@@ -21,29 +21,30 @@ const (
 	StateVoid            State = "void"
 )
 
-// Action is something that happens to a case and may move its state.
+// Action is something that happens to a case and may move its state; it is also
+// the kind of the event that records it.
 type Action string
 
 // Actions, in the order of a case's life.
 const (
-	ActionOpen      Action = "open"
+	ActionOpen      Action = "opened"
 	ActionAppend    Action = "resident_said"
-	ActionUrge      Action = "urge"
-	ActionClaim     Action = "claim"
-	ActionAssign    Action = "assign"
-	ActionReply     Action = "reply"
-	ActionRecall    Action = "recall"
-	ActionNote      Action = "note"
-	ActionTransfer  Action = "transfer"
-	ActionReturn    Action = "return"
-	ActionHandle    Action = "handle"
+	ActionUrge      Action = "urged"
+	ActionClaim     Action = "claimed"
+	ActionAssign    Action = "assigned"
+	ActionReply     Action = "replied"
+	ActionRecall    Action = "recalled"
+	ActionNote      Action = "noted"
+	ActionTransfer  Action = "transferred"
+	ActionReturn    Action = "returned"
+	ActionHandle    Action = "handled"
 	ActionSolved    Action = "solved"
 	ActionNotSolved Action = "not_solved"
 	ActionPartly    Action = "partly"
-	ActionRate      Action = "rate"
-	ActionClose     Action = "close"
-	ActionWithdraw  Action = "withdraw"
-	ActionEscalate  Action = "escalate"
+	ActionRate      Action = "rated"
+	ActionClose     Action = "closed"
+	ActionWithdraw  Action = "withdrawn"
+	ActionEscalate  Action = "escalated"
 	ActionUndeliver Action = "not_delivered"
 )
 

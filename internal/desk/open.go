@@ -140,7 +140,7 @@ func (d *Desk) OpenTx(ctx context.Context, tx *db.Tx, p Prepared, by By, o Open)
 	if err != nil {
 		return Case{}, err
 	}
-	c.AcceptBy, c.PromisedAt = d.deadlines(settings, now, c.Priority)
+	c.AcceptBy, c.PromisedAt = d.deadlines(settings, c.CompanyID, now, c.Priority)
 	if err := insertTx(ctx, tx, c, o.SourceID, localDay(now)); err != nil {
 		return Case{}, err
 	}
@@ -150,9 +150,9 @@ func (d *Desk) OpenTx(ctx context.Context, tx *db.Tx, p Prepared, by By, o Open)
 	if err := d.cardsTx(ctx, tx, c); err != nil {
 		return Case{}, err
 	}
-	d.point("case.open.written")
+	d.point("case." + string(ActionOpen) + ".written")
 	tx.AfterCommit(func(ctx context.Context) {
-		d.point("case.open.committed")
+		d.point("case." + string(ActionOpen) + ".committed")
 		d.syncQueue(ctx, Case{}, c)
 	})
 	return c, nil
@@ -191,12 +191,13 @@ func (d *Desk) queueFor(ctx context.Context, q db.Querier, companyID, projectID,
 // person answers first, by the company's limits. Emergencies ignore
 // office hours; nothing waits longer than the 24 hours of an inquiry
 //
-func (d *Desk) deadlines(s company.Settings, now time.Time, priority string) (accept, reply time.Time) {
+func (d *Desk) deadlines(s company.Settings, companyID string, now time.Time, priority string) (accept, reply time.Time) {
 	acceptIn, replyIn := s.AcceptLimit[priority], s.FirstReply[priority]
 	if priority == PriorityEmergency {
 		return now.Add(acceptIn), now.Add(replyIn)
 	}
-	return d.calendar.Sooner(now, acceptIn), d.calendar.Sooner(now, replyIn)
+	working := d.calendar(companyID)
+	return working.Sooner(now, acceptIn), working.Sooner(now, replyIn)
 }
 
 // summaryRunes is what a card's row and a list can show of a matter.

@@ -83,7 +83,7 @@ func (d *Desk) reopening(followUp string) change {
 		if priorityRank(c.Priority) > priorityRank(PriorityHigh) {
 			c.Priority = PriorityHigh // what comes back goes first
 		}
-		c.AcceptBy, c.PromisedAt = d.deadlines(settings, now, c.Priority)
+		c.AcceptBy, c.PromisedAt = d.deadlines(settings, c.CompanyID, now, c.Priority)
 		if err := d.cardsTx(ctx, tx, *c); err != nil {
 			return Event{}, err
 		}
@@ -107,7 +107,7 @@ func (d *Desk) RateTx(ctx context.Context, tx *db.Tx, by By, c Case, rating int,
 	}
 	return d.applyTx(ctx, tx, c, by, ActionRate, func(ctx context.Context, tx *db.Tx, c *Case) (Event, error) {
 		c.Rating, c.RatingText = rating, text
-		err := d.groupTx(ctx, tx, *c, "group.rated", wording.Vars{"case_no": c.No, "rating": d.book.Label("rating", itoa(int64(rating))), "text": text})
+		err := d.groupTx(ctx, tx, *c, "group.rated", wording.Vars{"case_no": c.No, "rating": d.book.Label("satisfaction", itoa(int64(rating))), "text": text})
 		return Event{Text: itoa(int64(rating))}, err
 	})
 }

@@ -357,7 +357,7 @@ func (d *Desk) Transfer(ctx context.Context, by By, caseID, queueNameOrID, reaso
 			}
 		}
 		c.QueueID, c.OwnerID, c.OwnerName = target.ID, "", ""
-		c.AcceptBy, _ = d.deadlines(settings, d.clock.Now(), c.Priority)
+		c.AcceptBy, _ = d.deadlines(settings, c.CompanyID, d.clock.Now(), c.Priority)
 		if err := d.cardsTx(ctx, tx, *c); err != nil {
 			return Event{}, err
 		}

@@ -141,7 +141,7 @@ func (d *Desk) what(c Case) string {
 	if c.Danger != "" {
 		return d.book.Label("danger", c.Danger)
 	}
-	return d.book.Label("kind", c.Kind)
+	return d.book.Label("intent", c.Kind)
 }
 
 // where names the place of a case for staff; empty when it is not known.
@@ -150,7 +150,7 @@ func (d *Desk) where(c Case) string {
 	case c.Unit != "":
 		return c.Unit
 	case c.Building != "":
-		return c.Building + d.book.Label("place", "building")
+		return c.Building + d.book.Label("card", "building")
 	default:
 		return ""
 	}

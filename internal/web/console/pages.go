@@ -1,0 +1,247 @@
+package console
+
+import (
+	"errors"
+	"fmt"
+	"html/template"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+
+	"guanjia/internal/desk"
+	"guanjia/internal/queue"
+	"guanjia/internal/staff"
+	"guanjia/internal/wording"
+)
+
+// shown is a page to render; a redirect wins.
+type shown struct {
+	page     string
+	view     view
+	redirect string
+}
+
+// page runs a handler of a signed-in member.
+func (c *Console) page(h func(r *http.Request, p staff.Principal) (shown, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		p, _ := r.Context().Value(principalKey{}).(staff.Principal)
+		s, err := h(r, p)
+		if errors.Is(err, desk.ErrNotFound) {
+			c.render(w, r, http.StatusNotFound, "problem", view{Title: c.Book.Label("console", "problem"), User: p.Name(), Problem: c.Book.Label("console", "not_found")})
+			return
+		}
+		if err != nil {
+			c.unavailable(w, r, err)
+			return
+		}
+		if s.redirect != "" {
+			http.Redirect(w, r, s.redirect, http.StatusSeeOther)
+			return
+		}
+		s.view.User = p.Name()
+		if dir, err := c.Companies.Directory(r.Context()); err == nil {
+			owner, _ := dir.Company(p.CompanyID)
+			s.view.Company = owner.Name
+		}
+		s.view.Notice = c.sessions.PopString(r.Context(), "notice")
+		s.view.Problem = c.sessions.PopString(r.Context(), "problem")
+		c.render(w, r, http.StatusOK, s.page, s.view)
+	}
+}
+
+type queueRow struct {
+	queue.Queue
+	queue.Stat
+}
+
+func (c *Console) queuesPage(r *http.Request, p staff.Principal) (shown, error) {
+	ctx := r.Context()
+	queues, err := c.Queues.All(ctx, c.DB, p.CompanyID)
+	if err != nil {
+		return shown{}, err
+	}
+	stats, err := c.Queues.Stats(ctx, p.CompanyID)
+	if err != nil {
+		return shown{}, err
+	}
+	rows := make([]queueRow, len(queues))
+	for i, q := range queues {
+		rows[i].Queue = q
+		for _, s := range stats {
+			if s.QueueID == q.ID {
+				rows[i].Stat = s
+			}
+		}
+	}
+	mine, err := c.Desk.Mine(ctx, actor(p))
+	if err != nil {
+		return shown{}, err
+	}
+	return shown{page: "queues", view: view{Title: c.Book.Label("console", "queues"), Nav: "queues", Data: map[string]any{"Queues": rows, "Mine": mine}}}, nil
+}
+
+// listed bounds the waiting cases on a page.
+const listed = 100
+
+func (c *Console) queuePage(r *http.Request, p staff.Principal) (shown, error) {
+	ctx := r.Context()
+	q, found, err := c.Queues.ByID(ctx, c.DB, chi.URLParam(r, "id"))
+	if err != nil {
+		return shown{}, err
+	}
+	if !found || q.CompanyID != p.CompanyID {
+		return shown{}, desk.ErrNotFound
+	}
+	waiting, source, err := c.Desk.Queue(ctx, p.CompanyID, q.ID, listed)
+	if err != nil {
+		return shown{}, err
+	}
+	all, _, err := c.Desk.List(ctx, p.CompanyID, desk.Filter{QueueID: q.ID, Limit: listed})
+	if err != nil {
+		return shown{}, err
+	}
+	var inHand []desk.Case
+	for _, k := range all {
+		if k.State.InHand() {
+			inHand = append(inHand, k)
+		}
+	}
+	return shown{page: "queue", view: view{Title: q.Name, Nav: "queues", Data: map[string]any{"Queue": q, "Waiting": waiting, "InHand": inHand, "Source": source}}}, nil
+}
+
+func (c *Console) casesPage(r *http.Request, p staff.Principal) (shown, error) {
+	q := r.URL.Query()
+	f := desk.Filter{State: q.Get("state"), Query: q.Get("q"), Cursor: q.Get("cursor"), Limit: 50}
+	cases, next, err := c.Desk.List(r.Context(), p.CompanyID, f)
+	var refused *desk.Refused
+	if errors.As(err, &refused) {
+		return shown{redirect: "/console/cases"}, nil
+	}
+	if err != nil {
+		return shown{}, err
+	}
+	more := ""
+	if next != "" {
+		more = "/console/cases?" + url.Values{"state": {f.State}, "q": {f.Query}, "cursor": {next}}.Encode()
+	}
+	return shown{page: "cases", view: view{Title: c.Book.Label("console", "cases"), Nav: "cases",
+		Data: map[string]any{"Cases": cases, "State": f.State, "Query": f.Query, "More": more, "States": c.Book.Labels("state")}}}, nil
+}
+
+func (c *Console) casePage(r *http.Request, p staff.Principal) (shown, error) {
+	ctx := r.Context()
+	k, err := c.Desk.ByNo(ctx, p.CompanyID, chi.URLParam(r, "no"))
+	if err != nil {
+		return shown{}, err
+	}
+	events, err := c.Desk.Events(ctx, k.ID)
+	if err != nil {
+		return shown{}, err
+	}
+	q, _, err := c.Queues.ByID(ctx, c.DB, k.QueueID)
+	if err != nil {
+		return shown{}, err
+	}
+	queues, err := c.Queues.All(ctx, c.DB, p.CompanyID)
+	if err != nil {
+		return shown{}, err
+	}
+	members, err := c.Staff.QueueMembers(ctx, c.DB, k.QueueID)
+	if err != nil {
+		return shown{}, err
+	}
+	return shown{page: "case", view: view{Title: "#" + k.No, Nav: "cases", Data: map[string]any{
+		"Case": k, "Events": events, "Queue": q, "Queues": queues, "Members": members, "Mine": k.OwnerID != "" && k.OwnerID == p.Member.UserID,
+	}}}, nil
+}
+
+// act runs one action of the case page and shows the case again.
+func (c *Console) act(r *http.Request, p staff.Principal) (shown, error) {
+	ctx := r.Context()
+	k, err := c.Desk.ByNo(ctx, p.CompanyID, chi.URLParam(r, "no"))
+	if err != nil {
+		return shown{}, err
+	}
+	by := actor(p)
+	action := chi.URLParam(r, "action")
+	switch action {
+	case "claim":
+		_, err = c.Desk.Claim(ctx, by, k.ID)
+	case "reply":
+		_, _, err = c.Desk.Reply(ctx, by, k.ID, r.PostFormValue("text"))
+	case "note":
+		_, err = c.Desk.Note(ctx, by, k.ID, r.PostFormValue("text"))
+	case "assign":
+		_, err = c.Desk.Assign(ctx, by, k.ID, r.PostFormValue("to"))
+	case "transfer":
+		_, err = c.Desk.Transfer(ctx, by, k.ID, r.PostFormValue("queue"), r.PostFormValue("reason"))
+	case "handle":
+		_, err = c.Desk.Handle(ctx, by, k.ID, r.PostFormValue("measures"))
+	case "close":
+		_, err = c.Desk.Close(ctx, by, k.ID, r.PostFormValue("follow_up"))
+	default:
+		return shown{}, desk.ErrNotFound
+	}
+	var refused *desk.Refused
+	switch {
+	case errors.As(err, &refused):
+		c.sessions.Put(ctx, "problem", c.words(refused))
+	case err != nil:
+		return shown{}, err
+	default:
+		c.sessions.Put(ctx, "notice", c.Book.Label("console", "done"))
+	}
+	return shown{redirect: "/console/cases/" + k.No}, nil
+}
+
+func (c *Console) words(r *desk.Refused) string {
+	text, err := c.Book.Say("api."+r.Code, wording.Vars(r.Args))
+	if err != nil {
+		return c.Book.Label("console", "refused")
+	}
+	return text.String()
+}
+
+func actor(p staff.Principal) desk.By {
+	return desk.By{CompanyID: p.CompanyID, UserID: p.Member.UserID, Name: p.Name(), Via: "console", Trusted: p.Admin}
+}
+
+// funcs are what the pages may call.
+func (c *Console) funcs() template.FuncMap {
+	return template.FuncMap{
+		"label": c.Book.Label,
+		"when":  func(t time.Time) string { return c.when(t) },
+		"stamp": func(t time.Time) string { return t.In(china).Format("01-02 15:04:05") },
+		"late":  func(t time.Time) bool { return !t.IsZero() && c.Clock.Now().After(t) },
+		"age":   age,
+		"followups": func() []string {
+			return []string{desk.FollowUpSolved, desk.FollowUpPartly, desk.FollowUpNotSolved, desk.FollowUpUnreachable}
+		},
+		"line": func(k desk.Case) string { return c.Book.Label("line", desk.LineFor(k.Category, k.Danger)) },
+	}
+}
+
+var china = time.FixedZone("CST", 8*3600)
+
+func (c *Console) when(t time.Time) string {
+	if t.IsZero() {
+		return "—"
+	}
+	return wording.When(t, c.Clock.Now())
+}
+
+// age writes seconds the way a supervisor reads them.
+func age(seconds int64) string {
+	switch {
+	case seconds <= 0:
+		return "—"
+	case seconds < 60:
+		return fmt.Sprintf("%d 秒", seconds)
+	case seconds < 3600:
+		return fmt.Sprintf("%d 分钟", seconds/60)
+	default:
+		return fmt.Sprintf("%d 小时 %d 分", seconds/3600, seconds%3600/60)
+	}
+}
