@@ -6,6 +6,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"guanjia/internal/desk"
+	"guanjia/internal/wording"
 )
 
 // Limits of a card in characters, as the vendor's apps show them (document
@@ -61,24 +64,18 @@ const (
 	StyleGrey
 )
 
-// Names gives the words for codes: states, categories, kinds of danger.
-type Names interface {
-	Name(kind, code string) string
-	When(t, now time.Time) string
-}
-
 // Cards draws cards from what the desk has now. A card that is drawn late
 // shows the present state, never the one of the moment when it was planned.
 type Cards struct {
-	desk   Desk
-	queues Queues
-	words  Words
-	now    func() time.Time
+	desk  Desk
+	staff Staff
+	book  *wording.Book
+	now   func() time.Time
 }
 
-// NewCards makes Cards.
-func NewCards(d Desk, q Queues, w Words, now func() time.Time) *Cards {
-	return &Cards{desk: d, queues: q, words: w, now: now}
+// NewCards makes Cards; now is the product's clock.
+func NewCards(d Desk, s Staff, b *wording.Book, now func() time.Time) *Cards {
+	return &Cards{desk: d, staff: s, book: b, now: now}
 }
 
 // Case draws the card of a case. suffix makes its TaskID new: the id of the
@@ -92,7 +89,7 @@ func (c *Cards) Case(ctx context.Context, caseID, suffix string) (Card, error) {
 }
 
 // TaskID is the id of a card that shows this state of a case.
-func TaskID(c Case, suffix string) string {
+func TaskID(c desk.Case, suffix string) string {
 	id := "case-" + c.No + "-r" + strconv.FormatInt(c.Version, 10)
 	if suffix = safeID(suffix); suffix != "" {
 		id += "-" + suffix
@@ -115,8 +112,8 @@ func safeID(s string) string {
 }
 
 // draw makes the card; note, when there is one, is what just happened.
-func (c *Cards) draw(ctx context.Context, k Case, taskID, note string) (Card, error) {
-	queueName, err := c.queues.Name(ctx, k.QueueID)
+func (c *Cards) draw(ctx context.Context, k desk.Case, taskID, note string) (Card, error) {
+	queueName, err := c.staff.QueueName(ctx, k.CompanyID, k.QueueID)
 	if err != nil {
 		return Card{}, fmt.Errorf("draw card: read queue: %w", err)
 	}
@@ -142,7 +139,7 @@ func (c *Cards) draw(ctx context.Context, k Case, taskID, note string) (Card, er
 }
 
 // title is "#<no> <what> · <where>"; what gives way when it is too long.
-func (c *Cards) title(k Case) string {
+func (c *Cards) title(k desk.Case) string {
 	head, tail := "#"+k.No+" ", ""
 	if where := c.where(k); where != "" {
 		tail = " · " + where
@@ -154,61 +151,56 @@ func (c *Cards) title(k Case) string {
 	return head + cut(c.what(k), room) + tail
 }
 
-// what names a matter in few words: the danger, the topic's category, or how
-// the resident began.
-func (c *Cards) what(k Case) string {
-	if k.Danger != "" {
-		if name := c.words.Name("danger", k.Danger); name != "" {
-			return name
-		}
-	}
-	if k.Summary != "" {
+// what names a matter in few words: the danger, or how the resident began.
+func (c *Cards) what(k desk.Case) string {
+	switch {
+	case k.Danger != "":
+		return c.book.Label("danger", k.Danger)
+	case k.Summary != "":
 		return oneLine(k.Summary)
+	default:
+		return c.book.Label("intent", k.Kind)
 	}
-	if name := c.words.Name("category", k.Category); name != "" {
-		return name
-	}
-	return c.words.Name("kind", k.Kind)
 }
 
-func (c *Cards) where(k Case) string {
+func (c *Cards) where(k desk.Case) string {
 	switch {
 	case k.Unit != "":
 		return k.Unit
 	case k.Building != "":
-		return k.Building + c.words.Name("place", "building")
+		return k.Building + c.book.Label("card", "building")
 	default:
-		return c.words.Name("place", "unknown")
+		return c.book.Label("card", "nowhere")
 	}
 }
 
-func (c *Cards) desc(k Case) string {
+func (c *Cards) desc(k desk.Case) string {
 	if k.Emergency() {
-		return cut(c.words.Name("priority", PriorityEmergency), maxDesc)
+		return cut(c.book.Label("priority", desk.PriorityEmergency), maxDesc)
 	}
 	return ""
 }
 
-func (c *Cards) rows(k Case, queueName string) []Row {
+func (c *Cards) rows(k desk.Case, queueName string) []Row {
 	who := k.ResidentName
 	if who == "" {
-		who = c.words.Name("card", "nobody")
+		who = c.book.Label("card", "nobody")
 	}
 	owner := k.OwnerName
 	if owner == "" {
-		owner = c.words.Name("card", "no_owner")
+		owner = c.book.Label("card", "no_owner")
 	}
-	due := c.words.Name("card", "no_limit")
+	due := c.book.Label("card", "no_limit")
 	if !k.PromisedAt.IsZero() {
-		due = c.words.When(k.PromisedAt, c.now())
+		due = wording.When(k.PromisedAt, c.now())
 	}
 	rows := []Row{
-		{c.words.Name("card", "reporter"), who},
-		{c.words.Name("card", "due"), due},
-		{c.words.Name("card", "queue"), queueName},
-		{c.words.Name("card", "state"), c.words.Name("state", string(k.State))},
-		{c.words.Name("card", "owner"), owner},
-		{c.words.Name("card", "summary"), oneLine(k.Summary)},
+		{c.book.Label("card", "reporter"), who},
+		{c.book.Label("card", "due"), due},
+		{c.book.Label("card", "queue"), queueName},
+		{c.book.Label("card", "state"), c.book.Label("state", string(k.State))},
+		{c.book.Label("card", "owner"), owner},
+		{c.book.Label("card", "summary"), oneLine(k.Summary)},
 	}
 	for i := range rows {
 		rows[i] = Row{Key: cut(rows[i].Key, maxKey), Value: cut(rows[i].Value, maxValue)}
@@ -227,29 +219,29 @@ const (
 
 // buttons offers what can be done in this state. A card must have one button
 // at least, so a case that is over shows its state on a grey one.
-func (c *Cards) buttons(k Case) []Button {
+func (c *Cards) buttons(k desk.Case) []Button {
 	b := func(verb, text string, style Style) Button {
 		return Button{Text: cut(text, maxButton), Key: buttonKey(verb, k), Style: style}
 	}
 	switch {
 	case k.State.Waiting():
 		return []Button{
-			b(keyClaim, c.words.Name("button", "claim"), StylePrimary),
-			b(keyTransfer, c.words.Name("button", "transfer"), StylePlain),
+			b(keyClaim, c.book.Label("button", "claim"), StylePrimary),
+			b(keyTransfer, c.book.Label("button", "transfer"), StylePlain),
 		}
 	case k.State.InHand():
 		return []Button{
-			b(keyDone, c.words.Name("button", "done"), StylePrimary),
-			b(keyTransfer, c.words.Name("button", "transfer"), StylePlain),
+			b(keyDone, c.book.Label("button", "handle"), StylePrimary),
+			b(keyTransfer, c.book.Label("button", "transfer"), StylePlain),
 		}
 	default:
-		return []Button{b(keyShow, c.words.Name("state", string(k.State)), StyleGrey)}
+		return []Button{b(keyShow, c.book.Label("state", string(k.State)), StyleGrey)}
 	}
 }
 
 // buttonKey carries verb, case and revision: a replaced card keeps its TaskID,
 // so only the keys can tell which state the member saw.
-func buttonKey(verb string, k Case) string {
+func buttonKey(verb string, k desk.Case) string {
 	return verb + "." + k.No + "." + strconv.FormatInt(k.Version, 10)
 }
 
@@ -281,7 +273,7 @@ func parseTaskID(id string) (no string, ok bool) {
 // Digest draws one card for all that waits in a queue: it stands for the cards
 // that a chat's allowance has no room for. It returns what it stands for:
 // version by case id.
-func (c *Cards) Digest(ctx context.Context, companyID, queueID, suffix string) (Card, map[string]int64, error) {
+func (c *Cards) Digest(ctx context.Context, companyID, queueID, botName, suffix string) (Card, map[string]int64, error) {
 	cases, err := c.desk.Waiting(ctx, companyID, queueID)
 	if err != nil {
 		return Card{}, nil, fmt.Errorf("draw digest: %w", err)
@@ -292,34 +284,34 @@ func (c *Cards) Digest(ctx context.Context, companyID, queueID, suffix string) (
 			covered[k.ID] = k.Version
 		}
 	}
-	card, err := c.list(ctx, queueID, cases, "list-"+safeID(suffix))
+	card, err := c.list(ctx, companyID, queueID, cases, "list-"+safeID(suffix), botName)
 	return card, covered, err
 }
 
-func (c *Cards) list(ctx context.Context, queueID string, cases []Case, taskID string) (Card, error) {
-	queueName, err := c.queues.Name(ctx, queueID)
+func (c *Cards) list(ctx context.Context, companyID, queueID string, cases []desk.Case, taskID, botName string) (Card, error) {
+	queueName, err := c.staff.QueueName(ctx, companyID, queueID)
 	if err != nil {
 		return Card{}, fmt.Errorf("draw list: read queue: %w", err)
 	}
-	title, err := c.words.Say("group.digest_title", map[string]string{"queue": queueName, "count": strconv.Itoa(len(cases))})
+	title, err := c.book.Say("card.list_title", wording.Vars{"queue": queueName, "count": strconv.Itoa(len(cases))})
 	if err != nil {
 		return Card{}, err
 	}
-	hint, err := c.words.Say("group.digest_hint", nil)
+	hint, err := c.book.Say("card.list_hint", wording.Vars{"bot": botName})
 	if err != nil {
 		return Card{}, err
 	}
-	card := Card{TaskID: taskID, Title: cut(title, maxTitle), Note: cut(hint, maxNote)}
+	card := Card{TaskID: taskID, Title: cut(title.String(), maxTitle), Note: cut(hint.String(), maxNote), QueueID: queueID}
 	for i, k := range cases {
 		if i == maxRows {
 			break
 		}
 		card.Rows = append(card.Rows, Row{
-			Key:   cut(c.words.Name("priority", k.Priority), maxKey),
+			Key:   cut(c.book.Label("priority", k.Priority), maxKey),
 			Value: cut("#"+k.No+" "+c.what(k)+" · "+c.where(k), maxValue),
 		})
 	}
-	card.Buttons = []Button{{Text: cut(c.words.Name("button", "refresh"), maxButton), Key: keyList, Style: StylePlain}}
+	card.Buttons = []Button{{Text: cut(c.book.Label("card", "refresh"), maxButton), Key: keyList, Style: StylePlain}}
 	return card, nil
 }
 

@@ -2,105 +2,65 @@ package workgroup
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"time"
+
+	"guanjia/internal/desk"
+	"guanjia/internal/staff"
 )
 
-type State string
-
-func (s State) Open() bool    { return s.Waiting() || s.InHand() }
-func (s State) Waiting() bool { return s == "dispatched" || s == "reopened" }
-func (s State) InHand() bool  { return s == "accepted" || s == "in_progress" }
-
-const PriorityEmergency = "emergency"
-
-type Case struct {
-	ID, CompanyID, ProjectID string
-	No                       string
-	State                    State
-	Kind                     string
-	Category                 string
-	Priority                 string
-	Danger                   string
-	QueueID                  string
-	UnitID, Unit             string
-	Building                 string
-	ResidentID, ResidentName string
-	OwnerID, OwnerName       string
-	Summary                  string
-	PromisedAt               time.Time
-	Version                  int64
-}
-
-func (c Case) Emergency() bool { return c.Priority == PriorityEmergency }
-
-type By struct {
-	CompanyID, UserID, Name, Via string
-}
-
-type Event struct {
-	At       time.Time
-	Kind     string
-	ByID, By string
-	Text     string
-}
-
-type Refused struct {
-	Code string
-	Args map[string]string
-}
-
-func (r *Refused) Error() string { return fmt.Sprintf("refused: %s", r.Code) }
-
-var ErrNotFound = errors.New("not found")
-
-// Member is a member of staff.
-type Member struct {
-	UserID, Name string
-	Trainee      bool
-}
-
-// Desk is what the work group does with cases.
+// Desk is what the work group does with cases: *desk.Desk, which decides every
+// right and refuses with *desk.Refused.
 type Desk interface {
-	ByNo(ctx context.Context, companyID, no string) (Case, error)
-	ByID(ctx context.Context, id string) (Case, error)
-	Events(ctx context.Context, caseID string) ([]Event, error)
-	Claim(ctx context.Context, by By, caseID string) (Case, error)
-	Reply(ctx context.Context, by By, caseID, text string) (Case, time.Duration, error)
-	Note(ctx context.Context, by By, caseID, text string) (Case, error)
-	Transfer(ctx context.Context, by By, caseID, queueName, reason string) (Case, error)
-	Handle(ctx context.Context, by By, caseID, measures string) (Case, error)
-	Recall(ctx context.Context, by By, caseID string) (Case, error)
-	Mine(ctx context.Context, by By) ([]Case, error)
-	Waiting(ctx context.Context, companyID, queueID string) ([]Case, error)
+	ByNo(ctx context.Context, companyID, no string) (desk.Case, error)
+	ByID(ctx context.Context, id string) (desk.Case, error)
+	Events(ctx context.Context, caseID string) ([]desk.Event, error)
+	Claim(ctx context.Context, by desk.By, caseID string) (desk.Case, error)
+	Reply(ctx context.Context, by desk.By, caseID, text string) (c desk.Case, hold time.Duration, err error)
+	Note(ctx context.Context, by desk.By, caseID, text string) (desk.Case, error)
+	Transfer(ctx context.Context, by desk.By, caseID, queueNameOrID, reason string) (desk.Case, error)
+	Handle(ctx context.Context, by desk.By, caseID, measures string) (desk.Case, error)
+	Recall(ctx context.Context, by desk.By, caseID string) (desk.Case, error)
+	Mine(ctx context.Context, by desk.By) ([]desk.Case, error)
+	Waiting(ctx context.Context, companyID, queueID string) ([]desk.Case, error)
 }
 
-// Queues names queues.
-type Queues interface {
-	Name(ctx context.Context, queueID string) (string, error)
-}
-
-// Staff is what the work group asks about people and groups, and how both are
-// bound. Refusals are *Refused.
+// Staff is what the work group asks about people, groups and queues, and how
+// people and groups are bound: *People. Its refusals are *desk.Refused.
 type Staff interface {
-	Member(ctx context.Context, companyID, from string) (Member, bool, error)
-	Group(ctx context.Context, c Chat) (queueID string, ok bool, err error)
-	// QueuesOf names the queues a member works in, for 1:1 chats.
+	// Member finds whom the chat system names.
+	Member(ctx context.Context, companyID, from string) (staff.Member, bool, error)
+	// QueueOf gives the queue that a group is bound to.
+	QueueOf(ctx context.Context, c Chat) (queueID string, ok bool, err error)
+	// QueuesOf gives the queues that a member works in.
 	QueuesOf(ctx context.Context, companyID, userID string) ([]string, error)
-	BindGroup(ctx context.Context, by By, c Chat, queueName string) (name string, err error)
+	// QueueName names a queue for people.
+	QueueName(ctx context.Context, companyID, queueID string) (string, error)
+	// QueueNames names all queues of a company.
+	QueueNames(ctx context.Context, companyID string) ([]string, error)
+	// BindGroup binds a group to a queue and gives the queue's name.
+	BindGroup(ctx context.Context, by staff.Member, c Chat, queueName string) (string, error)
+	// StartBind sends a code to a member's registered phone; phone is 11 digits.
 	StartBind(ctx context.Context, companyID, from, phone string) error
-	ConfirmBind(ctx context.Context, companyID, from, code string) (Member, error)
+	// ConfirmBind ends it.
+	ConfirmBind(ctx context.Context, companyID, from, code string) (staff.Member, error)
 }
 
 // Notices is the part of notify that the work group drives.
 type Notices interface {
-	Notice(ctx context.Context, by By, m Message, text string) (Answer, error)
-	Confirm(ctx context.Context, by By, m Message, yes bool) (Answer, error)
+	// Notice composes a notice from what follows 通知.
+	Notice(ctx context.Context, by desk.By, m Message, text string) (Answer, error)
+	// Confirm sends or drops the notice that this chat has open.
+	Confirm(ctx context.Context, by desk.By, m Message, send bool) (Answer, error)
 }
 
-// Words says what there is to say.
-type Words interface {
-	Names
-	Say(key string, vars map[string]string) (string, error)
-}
+// Refusals that the work group adds to those of the desk.
+const (
+	refusedBadPhone    = "bind_bad_phone"
+	refusedTooSoon     = "bind_too_soon"
+	refusedNoCode      = "bind_no_code"
+	refusedWrongCode   = "bind_wrong_code"
+	refusedCodeExpired = "bind_code_expired"
+	refusedNoSMS       = "bind_unavailable"
+	refusedMayNotBind  = "bind_needs_right"
+	refusedBindQueue   = "bind_unknown_queue"
+)

@@ -8,33 +8,40 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"guanjia/internal/desk"
+	"guanjia/internal/estate"
+	"guanjia/internal/staff"
+	"guanjia/internal/wording"
 )
 
 // Deps is what a Router stands on.
 type Deps struct {
 	Desk    Desk
 	Staff   Staff
-	Queues  Queues
-	Words   Words
+	Book    *wording.Book
 	Notices Notices // nil while there are none: 通知 is answered with help
 	// ValidCaseNo tells whether digits are a case number (6 to 9 with a right
 	// check digit).
 	ValidCaseNo func(string) bool
-	Now         func() time.Time
+	Now         func() time.Time // the product's clock
 	Log         *slog.Logger
 }
 
 // Router turns what members say and press into acts of the desk. It is a
 // Handler; safe for concurrent use. Rights are the desk's business: a refusal
-// comes back as *Refused and is put into words here.
+// comes back as *desk.Refused and is put into words here.
 type Router struct {
 	Deps
 	cards *Cards
 }
 
-// NewRouter makes a Router.
-func NewRouter(d Deps) *Router {
-	return &Router{Deps: d, cards: NewCards(d.Desk, d.Queues, d.Words, d.Now)}
+// NewRouter makes a Router. It fails when a text is missing that it will need.
+func NewRouter(d Deps) (*Router, error) {
+	if err := d.Book.MustHave(keys()...); err != nil {
+		return nil, fmt.Errorf("work group: %w", err)
+	}
+	return &Router{Deps: d, cards: NewCards(d.Desk, d.Staff, d.Book, d.Now)}, nil
 }
 
 // Cards gives the drawer of cards, which the channel's sender uses as well.
@@ -46,11 +53,11 @@ var _ Handler = (*Router)(nil)
 type request struct {
 	Message
 	cmd     Command
-	by      By
-	member  Member
+	by      desk.By
+	member  staff.Member
 	known   bool
 	queueID string // the group's queue; empty in a 1:1 chat or an unbound group
-	kase    Case
+	kase    desk.Case
 }
 
 // Message answers a message of a member. A refusal is an answer, not an error;
@@ -59,15 +66,15 @@ type request struct {
 func (r *Router) Message(ctx context.Context, m Message) (Answer, error) {
 	q := &request{Message: m, cmd: Parse(m.Text, m.BotName)}
 	text, err := r.answer(ctx, q)
-	var refused *Refused
+	var refused *desk.Refused
 	if errors.As(err, &refused) {
-		text, err = r.refusal(q, refused)
+		text, err = r.refusal(ctx, q, refused)
 	}
 	if err != nil {
 		return Answer{}, fmt.Errorf("work group command %s: %w", q.cmd.Verb, err)
 	}
 	if m.Images > 0 && text != "" {
-		note, err := r.Words.Say("group.images_not_sent", nil)
+		note, err := r.say("group.images_not_sent")
 		if err != nil {
 			return Answer{}, err
 		}
@@ -78,28 +85,25 @@ func (r *Router) Message(ctx context.Context, m Message) (Answer, error) {
 
 func (r *Router) answer(ctx context.Context, q *request) (string, error) {
 	if len(q.Text) > MaxText && q.cmd.Verb != VerbNotice {
-		return r.say("group.too_long", "bytes", strconv.Itoa(len(q.Text)), "max", strconv.Itoa(MaxText))
+		return r.say("group.too_long", "max", strconv.Itoa(MaxText/bytesOfHan))
 	}
 	if err := r.identify(ctx, q); err != nil {
 		return "", err
 	}
 	switch q.cmd.Verb {
 	case VerbBindPhone:
-		if err := r.Staff.StartBind(ctx, q.Chat.CompanyID, q.From, q.cmd.Phone); err != nil {
-			return "", err
-		}
-		return r.say("group.bind_code_sent", "bot", q.BotName)
+		return r.startBind(ctx, q)
 	case VerbCode:
 		m, err := r.Staff.ConfirmBind(ctx, q.Chat.CompanyID, q.From, q.cmd.Code)
 		if err != nil {
 			return "", err
 		}
-		return r.say("group.bound_member", "staff", m.Name)
+		return r.say("group.member_bound", "staff", m.Name, "role", r.Book.Label("role", m.Role))
 	case VerbHelp:
 		return r.help(q)
 	}
 	if !q.known {
-		return r.say("group.unbound", "bot", q.BotName)
+		return r.say("group.unbound_member", "bot", q.BotName)
 	}
 	return r.act(ctx, q)
 }
@@ -111,16 +115,27 @@ func (r *Router) identify(ctx context.Context, q *request) error {
 		return fmt.Errorf("look up member: %w", err)
 	}
 	q.member, q.known = m, ok
-	q.by = By{CompanyID: q.Chat.CompanyID, UserID: m.UserID, Name: m.Name, Via: "group"}
+	q.by = desk.By{CompanyID: q.Chat.CompanyID, UserID: m.UserID, Name: m.Name, Via: "group"}
 	if q.Chat.Single {
 		return nil
 	}
-	queueID, _, err := r.Staff.Group(ctx, q.Chat)
+	queueID, _, err := r.Staff.QueueOf(ctx, q.Chat)
 	if err != nil {
 		return fmt.Errorf("look up group: %w", err)
 	}
 	q.queueID = queueID
 	return nil
+}
+
+func (r *Router) startBind(ctx context.Context, q *request) (string, error) {
+	phone, ok := estate.NormalizePhone(q.cmd.Phone)
+	if !ok {
+		return "", &desk.Refused{Code: refusedBadPhone}
+	}
+	if err := r.Staff.StartBind(ctx, q.Chat.CompanyID, q.From, phone); err != nil {
+		return "", err
+	}
+	return r.say("group.bind_code_sent", "bot", q.BotName, "phone_tail", phone[len(phone)-4:])
 }
 
 // act does what a known member wants.
@@ -152,14 +167,11 @@ func (r *Router) bindQueue(ctx context.Context, q *request) (string, error) {
 	if q.Chat.Single {
 		return r.say("group.bind_in_group", "bot", q.BotName)
 	}
-	if q.cmd.Queue == "" {
-		return r.say("group.need_queue", "bot", q.BotName)
-	}
-	name, err := r.Staff.BindGroup(ctx, q.by, q.Chat, q.cmd.Queue)
+	name, err := r.Staff.BindGroup(ctx, q.member, q.Chat, q.cmd.Queue)
 	if err != nil {
 		return "", err
 	}
-	return r.say("group.bound_queue", "queue", name)
+	return r.say("group.bound", "queue", name)
 }
 
 // help answers what isn't understood. Words that quote a case but name none
@@ -191,34 +203,26 @@ func (r *Router) caseCommand(ctx context.Context, q *request) (string, error) {
 		q.cmd.No = r.quoted(q) // a verb with a quoted case is explicit enough
 	}
 	if q.cmd.No == "" {
-		return r.say("group.need_no", "bot", q.BotName, "command", commandWord(q.cmd.Verb))
+		return r.say("group.no_number")
 	}
 	if !r.ValidCaseNo(q.cmd.No) {
-		return r.say("group.bad_no", "digits", cut(q.cmd.No, 12))
+		return r.say("group.unknown_case")
 	}
 	if !q.Chat.Single && q.queueID == "" {
-		return r.say("group.group_unbound", "bot", q.BotName)
+		return r.say("group.not_bound", "bot", q.BotName)
 	}
 	k, err := r.Desk.ByNo(ctx, q.Chat.CompanyID, q.cmd.No)
-	if errors.Is(err, ErrNotFound) {
-		return r.say("group.unknown_case", "digits", q.cmd.No)
+	if errors.Is(err, desk.ErrNotFound) {
+		return r.say("group.unknown_case")
 	}
 	if err != nil {
 		return "", fmt.Errorf("read case: %w", err)
 	}
 	q.kase = k
 	if !q.Chat.Single && k.QueueID != q.queueID {
-		return r.otherGroup(ctx, k)
+		return r.say("group.other_group")
 	}
 	return r.onCase(ctx, q)
-}
-
-func (r *Router) otherGroup(ctx context.Context, k Case) (string, error) {
-	name, err := r.Queues.Name(ctx, k.QueueID)
-	if err != nil {
-		return "", fmt.Errorf("name queue: %w", err)
-	}
-	return r.say("group.other_group", "case_no", k.No, "queue", name)
 }
 
 func (r *Router) onCase(ctx context.Context, q *request) (string, error) {
@@ -270,37 +274,37 @@ func (r *Router) reply(ctx context.Context, q *request, done bool) (string, erro
 		return r.draft(ctx, q, done)
 	}
 	if done {
-		return r.say("group.reply_taken", "case_no", q.kase.No)
+		return r.say("group.sending", "case_no", q.kase.No)
 	}
 	k, hold, err := r.Desk.Reply(ctx, q.by, q.kase.ID, q.cmd.Text)
 	if err != nil {
 		return "", err
 	}
 	if hold <= 0 {
-		return r.say("group.reply_taken", "case_no", k.No)
+		return r.say("group.sending", "case_no", k.No)
 	}
 	seconds := int64((hold + time.Second - 1) / time.Second)
-	return r.say("group.reply_held", "case_no", k.No, "seconds", strconv.FormatInt(seconds, 10), "bot", q.BotName)
+	return r.say("group.hold", "case_no", k.No, "seconds", strconv.FormatInt(seconds, 10))
 }
 
 // draft keeps a trainee's reply inside, where a colleague can read and send it
 // drafts, never sends).
 func (r *Router) draft(ctx context.Context, q *request, done bool) (string, error) {
-	prefix, err := r.say("group.trainee_note")
+	draft, err := r.say("group.trainee_note", "text", q.cmd.Text)
 	if err != nil {
 		return "", err
 	}
 	if !done {
-		if _, err := r.Desk.Note(ctx, q.by, q.kase.ID, prefix+q.cmd.Text); err != nil {
+		if _, err := r.Desk.Note(ctx, q.by, q.kase.ID, draft); err != nil {
 			return "", err
 		}
 	}
-	return r.say("group.trainee_draft", "bot", q.BotName, "case_no", q.kase.No)
+	return r.say("group.trainee_draft", "case_no", q.kase.No)
 }
 
 func (r *Router) note(ctx context.Context, q *request, done bool) (string, error) {
 	if q.cmd.Text == "" {
-		return r.say("group.need_text", "bot", q.BotName, "case_no", q.kase.No)
+		return r.say("group.note_how", "case_no", q.kase.No)
 	}
 	if !done {
 		if _, err := r.Desk.Note(ctx, q.by, q.kase.ID, q.cmd.Text); err != nil {
@@ -312,7 +316,7 @@ func (r *Router) note(ctx context.Context, q *request, done bool) (string, error
 
 func (r *Router) transfer(ctx context.Context, q *request, done bool) (string, error) {
 	if q.cmd.Queue == "" || q.cmd.Reason == "" {
-		return r.say("group.need_transfer", "bot", q.BotName, "case_no", q.kase.No)
+		return r.transferHow(ctx, q)
 	}
 	k := q.kase
 	if !done {
@@ -321,16 +325,24 @@ func (r *Router) transfer(ctx context.Context, q *request, done bool) (string, e
 			return "", err
 		}
 	}
-	name, err := r.Queues.Name(ctx, k.QueueID)
+	name, err := r.Staff.QueueName(ctx, k.CompanyID, k.QueueID)
 	if err != nil {
 		return "", fmt.Errorf("name queue: %w", err)
 	}
-	return r.say("group.transferred", "case_no", k.No, "queue", name)
+	return r.say("group.transferred", "case_no", k.No, "queue", name, "staff", q.by.Name)
+}
+
+func (r *Router) transferHow(ctx context.Context, q *request) (string, error) {
+	names, err := r.Staff.QueueNames(ctx, q.Chat.CompanyID)
+	if err != nil {
+		return "", err
+	}
+	return r.say("group.transfer_how", "case_no", q.kase.No, "queues", strings.Join(names, "、"))
 }
 
 func (r *Router) finish(ctx context.Context, q *request, done bool) (string, error) {
 	if q.cmd.Text == "" {
-		return r.say("group.need_measures", "bot", q.BotName, "case_no", q.kase.No)
+		return r.say("group.need_measures", "case_no", q.kase.No)
 	}
 	if !done {
 		if _, err := r.Desk.Handle(ctx, q.by, q.kase.ID, q.cmd.Text); err != nil {
@@ -396,13 +408,13 @@ func (r *Router) mine(ctx context.Context, q *request) (string, error) {
 		return "", fmt.Errorf("list own cases: %w", err)
 	}
 	if len(cases) == 0 {
-		return r.say("group.mine_none", "staff", q.by.Name)
+		return r.say("group.list_empty")
 	}
-	lines, err := r.lines(cases)
+	head, err := r.say("group.list_mine", "count", strconv.Itoa(len(cases)))
 	if err != nil {
 		return "", err
 	}
-	return r.say("group.mine", "staff", q.by.Name, "count", strconv.Itoa(len(cases)), "list", lines)
+	return r.list(head, cases)
 }
 
 func (r *Router) waiting(ctx context.Context, q *request) (string, error) {
@@ -413,7 +425,7 @@ func (r *Router) waiting(ctx context.Context, q *request) (string, error) {
 			return "", fmt.Errorf("look up queues: %w", err)
 		}
 	} else if q.queueID == "" {
-		return r.say("group.group_unbound", "bot", q.BotName)
+		return r.say("group.not_bound", "bot", q.BotName)
 	}
 	var parts []string
 	for _, id := range queues {
@@ -424,7 +436,7 @@ func (r *Router) waiting(ctx context.Context, q *request) (string, error) {
 		parts = append(parts, part)
 	}
 	if len(parts) == 0 {
-		return r.say("group.no_queue", "staff", q.by.Name)
+		return r.say("group.no_queue")
 	}
 	return strings.Join(parts, "\n\n"), nil
 }
@@ -434,24 +446,31 @@ func (r *Router) waitingIn(ctx context.Context, q *request, queueID string) (str
 	if err != nil {
 		return "", fmt.Errorf("list waiting cases: %w", err)
 	}
-	name, err := r.Queues.Name(ctx, queueID)
+	name, err := r.Staff.QueueName(ctx, q.Chat.CompanyID, queueID)
 	if err != nil {
 		return "", fmt.Errorf("name queue: %w", err)
 	}
 	if len(cases) == 0 {
-		return r.say("group.waiting_none", "queue", name)
+		return r.say("group.queue_empty", "queue", name)
 	}
-	lines, err := r.lines(cases)
+	head, err := r.say("group.list_of_queue", "queue", name, "count", strconv.Itoa(len(cases)))
 	if err != nil {
 		return "", err
 	}
-	return r.say("group.waiting", "queue", name, "count", strconv.Itoa(len(cases)), "list", lines)
+	return r.list(head, cases)
 }
 
-func (r *Router) lines(cases []Case) (string, error) {
-	var lines []string
+// list puts lines below a head. The lines are joined here and not by a text,
+// since a text lets no "#" with digits through but that of its own case.
+func (r *Router) list(head string, cases []desk.Case) (string, error) {
+	lines := []string{head}
 	for i, k := range cases {
 		if i == maxLines {
+			more, err := r.say("group.list_more", "count", strconv.Itoa(len(cases)-maxLines))
+			if err != nil {
+				return "", err
+			}
+			lines = append(lines, more)
 			break
 		}
 		line, err := r.line(k)
@@ -463,100 +482,130 @@ func (r *Router) lines(cases []Case) (string, error) {
 	return strings.Join(lines, "\n"), nil
 }
 
-func (r *Router) line(k Case) (string, error) {
-	owner := k.OwnerName
-	if owner == "" {
-		owner = r.Words.Name("card", "no_owner")
+func (r *Router) line(k desk.Case) (string, error) {
+	due := ""
+	if !k.PromisedAt.IsZero() {
+		due = wording.When(k.PromisedAt, r.Now())
 	}
-	return r.say("group.line",
-		"case_no", k.No, "what", plain(cut(r.cards.what(k), maxValue)), "where", plain(r.cards.where(k)),
-		"state", r.Words.Name("state", string(k.State)), "owner", plain(owner))
+	return r.say("group.list_line", "case_no", k.No, "unit", plain(r.cards.where(k)), "summary", plain(r.cards.what(k)),
+		"state", r.Book.Label("state", string(k.State)), "promised", due)
 }
 
 func (r *Router) say(key string, kv ...string) (string, error) {
-	vars := make(map[string]string, len(kv)/2)
+	vars := make(wording.Vars, len(kv)/2)
 	for i := 0; i+1 < len(kv); i += 2 {
 		vars[kv[i]] = kv[i+1]
 	}
-	return r.Words.Say(key, vars)
+	text, err := r.Book.Say(key, vars)
+	return text.String(), err
 }
 
-// refusals maps a rule's no to its words; a code that isn't here has words
-// that name no detail.
-var refusals = map[string]struct {
-	key  string
-	vars []string
-}{
-	"unknown_case":         {"group.unknown_case", []string{"digits"}},
-	"unbound_member":       {"group.unbound", []string{"bot"}},
-	"no_right":             {"group.no_right", []string{"case_no"}},
-	"trainee":              {"group.trainee", []string{"case_no"}},
-	"taken":                {"group.taken", []string{"case_no", "owner"}},
-	"not_yours":            {"group.not_yours", []string{"case_no", "owner"}},
-	"not_claimed":          {"group.not_claimed", []string{"case_no", "bot"}},
-	"state":                {"group.wrong_state", []string{"case_no", "state"}},
-	"capacity":             {"group.capacity", []string{"case_no"}},
-	"need_measures":        {"group.need_measures", []string{"case_no", "bot"}},
-	"need_text":            {"group.need_text", []string{"case_no", "bot"}},
-	"need_reason":          {"group.need_transfer", []string{"case_no", "bot"}},
-	"unknown_queue":        {"group.unknown_queue", []string{"queue"}},
-	"same_queue":           {"group.same_queue", []string{"case_no", "queue"}},
-	"held_phrase":          {"group.held_phrase", []string{"case_no", "phrase"}},
-	"too_long":             {"group.too_long_signed", []string{"case_no"}},
-	"too_late":             {"group.too_late", []string{"case_no"}},
-	"resident_unreachable": {"group.resident_unreachable", []string{"case_no"}},
-	"bad_phone":            {"group.bad_phone", nil},
-	"no_code":              {"group.no_code", []string{"bot"}},
-	"wrong_code":           {"group.wrong_code", nil},
-	"code_expired":         {"group.code_expired", []string{"bot"}},
-	"too_soon":             {"group.too_soon", nil},
-	"may_not_bind":         {"group.may_not_bind", nil},
+// bytesOfHan is what a Han character takes in UTF-8.
+const bytesOfHan = 3
+
+// refusals maps a rule's no to its words. A code that isn't here has words that
+// name no detail.
+var refusals = map[string]string{
+	desk.RefusedUnknownCase:  "group.unknown_case",
+	desk.RefusedUnbound:      "group.unbound_member",
+	desk.RefusedNoRight:      "group.no_right",
+	desk.RefusedTrainee:      "group.trainee_refused",
+	desk.RefusedTaken:        "group.taken",
+	desk.RefusedNotYours:     "group.not_yours",
+	desk.RefusedNotClaimed:   "group.claim_first",
+	desk.RefusedCapacity:     "group.capacity_full",
+	desk.RefusedMeasures:     "group.need_measures",
+	desk.RefusedText:         "group.need_text",
+	desk.RefusedUnknownQueue: "group.queue_unknown",
+	desk.RefusedSameQueue:    "group.queue_same",
+	desk.RefusedHeld:         "group.held_phrase",
+	desk.RefusedTooLong:      "group.too_long",
+	desk.RefusedTooLate:      "group.recall_late",
+	desk.RefusedUnreachable:  "group.unreachable",
+	refusedBadPhone:          "group.bind_bad_phone",
+	refusedTooSoon:           "group.bind_too_soon",
+	refusedNoCode:            "group.bind_no_code",
+	refusedWrongCode:         "group.bind_wrong_code",
+	refusedCodeExpired:       "group.member_code_expired",
+	refusedNoSMS:             "group.bind_unavailable",
+	refusedMayNotBind:        "group.bind_needs_right",
+	refusedBindQueue:         "group.bind_unknown_queue",
 }
 
-func (r *Router) refusal(q *request, refused *Refused) (string, error) {
-	words, ok := refusals[refused.Code]
-	if !ok {
-		r.Log.Warn("refusal without words", slog.String("code", refused.Code))
+// refusal puts a rule's no into words.
+func (r *Router) refusal(ctx context.Context, q *request, refused *desk.Refused) (string, error) {
+	key, ok := refusals[refused.Code]
+	switch {
+	case refused.Code == desk.RefusedState:
+		// What cannot be done in this state depends on what was wanted.
+		key = "group.closed_for_reply"
+		if q.cmd.Verb == VerbClaim {
+			key = "group.not_claimable"
+		}
+	case refused.Code == desk.RefusedReason:
+		return r.transferHow(ctx, q)
+	case refused.Code == desk.RefusedUnknownQueue:
+		return r.unknownQueue(ctx, q)
+	case !ok:
+		r.Log.WarnContext(ctx, "refusal without words", slog.String("code", refused.Code))
 		return r.say("group.refused")
 	}
-	var kv []string
-	for _, name := range words.vars {
-		kv = append(kv, name, r.refusalVar(q, refused, name))
-	}
-	return r.say(words.key, kv...)
+	return r.say(key,
+		"bot", q.BotName, "case_no", q.caseNo(), "by", orUnknown(refused.Args["owner"]),
+		"state", r.Book.Label("state", q.state(refused)), "phrase", refused.Args["phrase"],
+		"queue", plain(refused.Args["queue"]), "queues", refused.Args["queues"],
+		"max", strconv.Itoa(maxReplyHan))
 }
 
-func (r *Router) refusalVar(q *request, refused *Refused, name string) string {
-	switch name {
-	case "bot":
-		return q.BotName
-	case "case_no":
-		if q.kase.No != "" {
-			return q.kase.No
-		}
-		return q.cmd.No
-	case "digits":
-		return cut(q.cmd.No, 12)
-	case "queue":
-		if refused.Args["queue"] != "" {
-			return plain(refused.Args["queue"])
-		}
-		return plain(q.cmd.Queue)
-	case "state":
-		return r.Words.Name("state", refused.Args["state"])
-	default:
-		return plain(refused.Args[name])
+// maxReplyHan is how many Han characters of a reply surely fit beside the
+// signature.
+const maxReplyHan = 600
+
+func (r *Router) unknownQueue(ctx context.Context, q *request) (string, error) {
+	names, err := r.Staff.QueueNames(ctx, q.Chat.CompanyID)
+	if err != nil {
+		return "", err
 	}
+	return r.say("group.queue_unknown", "queue", plain(q.cmd.Queue), "queues", strings.Join(names, "、"))
 }
 
-// commandWord is what a member types for a verb.
-func commandWord(v Verb) string {
-	for _, w := range verbs {
-		if w.verb == v {
-			return w.word
-		}
+func (q *request) caseNo() string {
+	if q.kase.No != "" {
+		return q.kase.No
 	}
-	return ""
+	return q.cmd.No
+}
+
+func (q *request) state(refused *desk.Refused) string {
+	if s := refused.Args["state"]; s != "" {
+		return s
+	}
+	return string(q.kase.State)
+}
+
+func orUnknown(name string) string {
+	if name == "" {
+		return "同事"
+	}
+	return name
+}
+
+// keys are the texts that the work group uses, checked at start.
+func keys() []string {
+	out := []string{
+		"group.help", "group.bind_code_sent", "group.member_bound", "group.unbound_member", "group.bind_in_group", "group.bound",
+		"group.quote_ask", "group.no_number", "group.unknown_case", "group.not_bound", "group.other_group", "group.claimed",
+		"group.claim_words", "group.sending", "group.hold", "group.trainee_note", "group.trainee_draft", "group.note_how",
+		"group.noted", "group.transferred", "group.transfer_how", "group.need_measures", "group.handled", "group.recalled",
+		"group.list_empty", "group.list_mine", "group.no_queue", "group.queue_empty", "group.list_of_queue", "group.list_more",
+		"group.list_line", "group.too_long", "group.images_not_sent", "group.closed_for_reply", "group.not_claimable",
+		"group.queue_unknown", "group.refused", "group.busy", "group.retrying", "group.gave_up", "group.click_lost", "group.hint",
+		"card.how_transfer", "card.how_done", "card.claimed", "card.list_title", "card.list_hint",
+	}
+	for _, key := range refusals {
+		out = append(out, key)
+	}
+	return out
 }
 
 // Click answers a press on a button: it does what the button says if that can
@@ -583,9 +632,9 @@ func (r *Router) Click(ctx context.Context, c Click) (Card, error) {
 	}
 	q.kase = k
 	note, err := r.press(ctx, q, verb, rev)
-	var refused *Refused
+	var refused *desk.Refused
 	if errors.As(err, &refused) {
-		note, err = r.refusal(q, refused)
+		note, err = r.refusal(ctx, q, refused)
 	}
 	if err != nil {
 		return Card{}, err
@@ -601,7 +650,7 @@ func (r *Router) refreshList(ctx context.Context, q *request, taskID string) (Ca
 	if err != nil {
 		return Card{}, fmt.Errorf("list waiting cases: %w", err)
 	}
-	return r.cards.list(ctx, q.queueID, cases, taskID)
+	return r.cards.list(ctx, q.Chat.CompanyID, q.queueID, cases, taskID, q.BotName)
 }
 
 // press does what a button says and returns a note for the new card. rev is
@@ -612,10 +661,10 @@ func (r *Router) press(ctx context.Context, q *request, verb string, rev int64) 
 		r.Log.InfoContext(ctx, "click on an older card", slog.String("case_no", q.kase.No), slog.Int64("seen", rev), slog.Int64("now", q.kase.Version))
 	}
 	if !q.known {
-		return "", &Refused{Code: "unbound_member"}
+		return "", &desk.Refused{Code: desk.RefusedUnbound}
 	}
 	if !q.Chat.Single && q.kase.QueueID != q.queueID {
-		return r.otherGroup(ctx, q.kase)
+		return r.say("group.other_group")
 	}
 	switch verb {
 	case keyClaim:
@@ -624,12 +673,12 @@ func (r *Router) press(ctx context.Context, q *request, verb string, rev int64) 
 		if !q.kase.State.Open() {
 			return "", nil
 		}
-		return r.say("group.click_transfer", "bot", q.BotName, "case_no", q.kase.No)
+		return r.say("card.how_transfer", "bot", q.BotName, "case_no", q.kase.No)
 	case keyDone:
 		if !q.kase.State.InHand() {
 			return "", nil
 		}
-		return r.say("group.click_done", "bot", q.BotName, "case_no", q.kase.No)
+		return r.say("card.how_done", "bot", q.BotName, "case_no", q.kase.No)
 	default:
 		return "", nil
 	}
@@ -641,7 +690,7 @@ func (r *Router) pressClaim(ctx context.Context, q *request) (string, error) {
 	k, err := r.Desk.Claim(ctx, q.by, q.kase.ID)
 	if err == nil {
 		q.kase = k
-		return r.say("group.claimed", "case_no", k.No, "staff", q.by.Name)
+		return r.say("card.claimed", "staff", q.by.Name)
 	}
 	if now, readErr := r.Desk.ByNo(ctx, q.Chat.CompanyID, q.kase.No); readErr == nil {
 		q.kase = now

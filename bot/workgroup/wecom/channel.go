@@ -15,6 +15,7 @@ import (
 	"guanjia/internal/db"
 	"guanjia/internal/telemetry"
 	"guanjia/internal/wecomapi"
+	"guanjia/internal/wording"
 )
 
 // Alarm says that a bot's socket was given up and a person must look.
@@ -25,8 +26,8 @@ type Alarm struct {
 	Again time.Duration
 }
 
-// Options are what a Channel stands on. Bots, Lease, Store, Handler and Words
-// are needed.
+// Options are what a Channel stands on. Bots, Lease, Store, Handler and Book are
+// needed.
 type Options struct {
 	URL string // of the socket; wecomapi.Client.SocketURL
 	// Bots gives all bots of the installation; it is asked at every renewal of
@@ -36,11 +37,14 @@ type Options struct {
 	Owner   string // this node, unique in the installation
 	Store   *Store
 	Handler workgroup.Handler
-	Words   workgroup.Words
+	Book    *wording.Book
 	Timing  Timing
 	HTTP    *http.Client // for the handshake
 	// Alarm is called when a socket is given up; it must not block.
-	Alarm   func(Alarm)
+	Alarm func(Alarm)
+	// Up is called when a bot's socket is subscribed: what waits for it can
+	// leave. It must not block.
+	Up      func(botID string)
 	Log     *slog.Logger
 	Metrics *telemetry.Registry
 }
@@ -81,6 +85,9 @@ func New(o Options) *Channel {
 	}
 	if o.Alarm == nil {
 		o.Alarm = func(Alarm) {}
+	}
+	if o.Up == nil {
+		o.Up = func(string) {}
 	}
 	c := &Channel{
 		o: o, metrics: newMetrics(o.Metrics), keepers: map[string]*keeper{},
@@ -194,7 +201,9 @@ func (c *Channel) keep(ctx context.Context, b Bot) {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	k := &keeper{bot: b, cancel: cancel, done: make(chan struct{})}
-	k.socket = newSocket(b, c.o.URL, c.o.Timing, c.o.HTTP, c.o.Log, c.metrics, func(f frame) { c.inbox.receive(k, f) })
+	k.socket = newSocket(b, c.o.URL, c.o.Timing, c.o.HTTP, c.o.Log, c.metrics)
+	k.socket.onFrame = func(f frame) { c.inbox.receive(k, f) }
+	k.socket.onUp = func() { c.o.Up(b.ID) }
 	c.keepers[b.ID] = k
 	c.metrics.up.WithLabelValues(b.ID).Set(0)
 	go func() {
@@ -274,6 +283,19 @@ func (c *Channel) Held() []string {
 		ids = append(ids, id)
 	}
 	slices.Sort(ids)
+	return ids
+}
+
+// sending gives the bots whose deliveries this node may claim now, never nil:
+// those with a connection, and those that have had none for so long that
+// emergencies take another way. The others' deliveries wait untouched.
+func (c *Channel) sending() []string {
+	ids := make([]string, 0, 4)
+	for _, id := range c.Held() {
+		if down, ok := c.Down(id); ok && (down == 0 || down > c.o.Timing.WebhookAfter) {
+			ids = append(ids, id)
+		}
+	}
 	return ids
 }
 

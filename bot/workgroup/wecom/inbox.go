@@ -9,6 +9,7 @@ import (
 
 	"guanjia/bot/workgroup"
 	"guanjia/internal/wecomapi"
+	"guanjia/internal/wording"
 )
 
 const (
@@ -339,12 +340,12 @@ func (b *inbox) spend(ctx context.Context, chatID string) error {
 }
 
 func (b *inbox) words(k *keeper, key string) string {
-	text, err := b.c.o.Words.Say(key, map[string]string{"bot": k.bot.Name})
+	text, err := b.c.o.Book.Say(key, wording.Vars{"bot": k.bot.Name})
 	if err != nil {
 		b.c.o.Log.Error("words missing", "key", key, "error", err)
 		return ""
 	}
-	return text
+	return text.String()
 }
 
 // say answers without a stored message, as far as it goes.

@@ -17,12 +17,14 @@ import (
 // Cards draws what a card delivery refers to, at the moment of sending.
 type Cards interface {
 	Case(ctx context.Context, caseID, suffix string) (workgroup.Card, error)
-	Digest(ctx context.Context, companyID, queueID, suffix string) (card workgroup.Card, covered map[string]int64, err error)
+	Digest(ctx context.Context, companyID, queueID, botName, suffix string) (card workgroup.Card, covered map[string]int64, err error)
 }
 
 const (
 	// socketPause is after how long a delivery looks for the socket again.
 	socketPause = 2 * time.Second
+	// longPause is the same once it has been gone for long.
+	longPause = 15 * time.Second
 	// coveredFor is how long a digest stands for the cards it stood in for.
 	coveredFor = 30 * time.Minute
 	// DefaultHintEvery is about one shift.
@@ -57,9 +59,9 @@ func NewCardSender(c *Channel, cards Cards, hintEvery time.Duration) *CardSender
 // Channel is "card".
 func (s *CardSender) Channel() string { return string(ledger.ChannelCard) }
 
-// Accounts are the bots whose socket this node keeps: never nil, which would
-// mean all.
-func (s *CardSender) Accounts() []string { return s.channel.Held() }
+// Accounts are the bots that this node can serve: never nil, which would mean
+// all.
+func (s *CardSender) Accounts() []string { return s.channel.sending() }
 
 // Send draws the case's card as it is now and sends it, or finds that a digest
 // has told of it, or sends a digest when the chat's allowance has room for one
@@ -102,7 +104,7 @@ func (s *CardSender) Send(ctx context.Context, d ledger.Delivery, a ledger.Attem
 // digest sends one card for all that waits in the queue, if that is more than
 // this case.
 func (s *CardSender) digest(ctx context.Context, chat workgroup.Chat, card workgroup.Card, a ledger.Attempt) (ledger.Outcome, bool) {
-	list, covered, err := s.cards.Digest(ctx, chat.CompanyID, card.QueueID, a.OutID)
+	list, covered, err := s.cards.Digest(ctx, chat.CompanyID, card.QueueID, s.channel.botName(chat.BotID), a.OutID)
 	if err != nil {
 		s.log.WarnContext(ctx, "digest not drawn; the single card goes", "error", err)
 		return ledger.Outcome{}, false
@@ -170,8 +172,8 @@ func NewTextSender(c *Channel) *TextSender { return &TextSender{channel: c} }
 // Channel is "group".
 func (s *TextSender) Channel() string { return string(ledger.ChannelGroup) }
 
-// Accounts are the bots whose socket this node keeps, never nil.
-func (s *TextSender) Accounts() []string { return s.channel.Held() }
+// Accounts are the bots that this node can serve, never nil.
+func (s *TextSender) Accounts() []string { return s.channel.sending() }
 
 // Send sends the delivery's words.
 func (s *TextSender) Send(ctx context.Context, d ledger.Delivery, _ ledger.Attempt) ledger.Outcome {
@@ -205,9 +207,18 @@ func (c *Channel) notUp(d ledger.Delivery) (ledger.Outcome, bool) {
 		return ledger.Outcome{}, false
 	case d.Lane == ledger.LaneEmergency && down > c.o.Timing.WebhookAfter && len(d.Plan) > 0:
 		return ledger.Outcome{Kind: ledger.Unreachable, Code: "socket_down"}, true
+	case down > c.o.Timing.WebhookAfter:
+		return ledger.Outcome{Kind: ledger.Throttled, Code: "socket_down", RetryAfter: longPause}, true
 	default:
 		return ledger.Outcome{Kind: ledger.Throttled, Code: "socket_down", RetryAfter: socketPause}, true
 	}
+}
+
+func (c *Channel) botName(id string) string {
+	if k := c.keeper(id); k != nil {
+		return k.bot.Name
+	}
+	return ""
 }
 
 // singlePrefix marks the address of a 1:1 chat, since a chat id alone doesn't

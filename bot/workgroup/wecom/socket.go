@@ -78,8 +78,9 @@ type socket struct {
 	t       Timing
 	http    *http.Client
 	log     *slog.Logger
-	onFrame func(frame)
 	metrics *metrics
+	onFrame func(frame) // takes callbacks
+	onUp    func()      // hears of every subscription
 
 	mu        sync.Mutex
 	link      *link // nil while there is no subscribed connection
@@ -87,9 +88,9 @@ type socket struct {
 	downSince time.Time
 }
 
-func newSocket(bot Bot, url string, t Timing, client *http.Client, log *slog.Logger, m *metrics, onFrame func(frame)) *socket {
+func newSocket(bot Bot, url string, t Timing, client *http.Client, log *slog.Logger, m *metrics) *socket {
 	return &socket{
-		bot: bot, url: url, t: t, http: client, log: log, onFrame: onFrame, metrics: m,
+		bot: bot, url: url, t: t, http: client, log: log, metrics: m, onFrame: func(frame) {}, onUp: func() {},
 		changed: make(chan struct{}), downSince: time.Now(),
 	}
 }
@@ -175,6 +176,7 @@ func (s *socket) session(ctx context.Context) (subscribed bool, err error) {
 	}
 	s.setLink(l)
 	s.log.InfoContext(ctx, "work group socket is up", "bot", s.bot.ID)
+	s.onUp()
 	wg.Go(func() { s.heartbeat(ctx, l) })
 
 	select {
