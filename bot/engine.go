@@ -36,7 +36,7 @@ type Deps struct {
 	Desk          *desk.Desk
 	Ledger        *ledger.Ledger
 	Book          *wording.Book
-	Calendar      *calendar.Calendar
+	Calendar      func(companyID string) *calendar.Calendar
 	Knowledge     Answerer
 	Log           *slog.Logger
 	Points        func(name string) // kill points of the crash tests; nil in production
