@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -145,6 +146,19 @@ func OpenRedis(url string) (redis.UniversalClient, error) {
 	o.WriteTimeout = time.Second
 	o.PoolTimeout = 2 * time.Second
 	o.MaxRetries = 1
+	o.DialerRetries = 1
 	o.ContextTimeoutEnabled = true
 	return redis.NewUniversalClient(o), nil
+}
+
+// LogRedis sends what the Redis library has to say into log, at level info:
+// its errors reach the callers anyway. The library has one logger for the
+// whole process, so the program calls this once, at its start.
+func LogRedis(log *slog.Logger) { redis.SetLogger(redisLog{log}) }
+
+type redisLog struct{ log *slog.Logger }
+
+// Printf implements the library's logger.
+func (l redisLog) Printf(ctx context.Context, format string, v ...any) {
+	l.log.InfoContext(ctx, fmt.Sprintf(format, v...), slog.String("part", "go-redis"))
 }

@@ -20,8 +20,8 @@ func parseRedisURL(raw string) (*redis.UniversalOptions, error) {
 	}
 	// net/url refuses a list of host:port, so the hosts are taken out first.
 	auth, rest := cutAuth(rest)
+	rest, query, _ := strings.Cut(rest, "?")
 	hosts, path, _ := strings.Cut(rest, "/")
-	path, query, _ := strings.Cut(path, "?")
 	if query != "" {
 		return nil, errors.New("parameters are not supported")
 	}

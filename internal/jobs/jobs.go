@@ -263,12 +263,17 @@ func (r *Runner) stop(ctx context.Context) error {
 	run.cancel()
 	run.loops.Wait()
 	err := run.client.Stop(ctx)
-	if err != nil {
+	gone := err == nil
+	if !gone {
 		hard, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 		defer cancel()
-		err = errors.Join(err, run.client.StopAndCancel(hard))
+		hardErr := run.client.StopAndCancel(hard)
+		gone = hardErr == nil
+		err = errors.Join(err, hardErr)
 	}
-	r.leave(context.WithoutCancel(ctx), run.id, err == nil)
+	if gone {
+		r.leave(context.WithoutCancel(ctx), run.id)
+	}
 	run.close()
 	if err != nil {
 		return fmt.Errorf("stop jobs: %w", err)

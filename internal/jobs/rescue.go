@@ -69,12 +69,10 @@ func (r *Runner) alone(ctx context.Context, id string) error {
 	return nil
 }
 
-// leave takes the runner off the list. Unless it stopped cleanly, its jobs may
-// still be running in this process, so it is left to the lease.
-func (r *Runner) leave(ctx context.Context, id string, clean bool) {
-	if !clean {
-		return
-	}
+// leave takes the runner off the list, so that others take up at once what it
+// didn't finish. It is for a runner none of whose handlers runs any more; one
+// that could not be stopped is left to the lease.
+func (r *Runner) leave(ctx context.Context, id string) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	if _, err := r.d.ExecContext(ctx, `delete from job_runners where id = $1`, id); err != nil {
