@@ -42,14 +42,13 @@ export function groupPane(state) {
   }
 
   function content(item) {
-    if (item.type === "image") {
-      return h("div", { class: "bubble" }, item.image ? h("img", { class: "photo", src: "data:image/jpeg;base64," + item.image, alt: "图片" }) : "[图片]", item.text ? h("div", {}, item.text) : null);
-    }
-    if (item.type === "markdown" || item.type === "markdown_v2") {
-      return h("div", { class: "bubble" }, markdown(item.text, nameOf), mentions(item));
-    }
-    if (item.type && item.type !== "text") return h("div", { class: "bubble" }, `[${item.type}] ${item.text || ""}`);
-    return h("div", { class: "bubble" }, withMentions(item.text || ""), mentions(item));
+    if (item.recalled) return h("div", { class: "bubble" }, "消息已撤回");
+    const photo = item.image_url ? h("img", { class: "photo", src: item.image_url, alt: "图片", loading: "lazy" }) : null;
+    let body = withMentions(item.text || "");
+    if (item.type === "markdown" || item.type === "markdown_v2") body = markdown(item.text, nameOf);
+    else if (item.type === "image") body = photo ? "" : "[图片]";
+    else if (item.type && item.type !== "text") body = `[${{ voice: "语音", file: "文件", video: "视频" }[item.type] || item.type}] ${item.text || ""}`;
+    return h("div", { class: "bubble" }, body, photo, mentions(item));
   }
 
   function mentions(item) {
@@ -68,7 +67,7 @@ export function groupPane(state) {
   }
 
   function card(item) {
-    const c = item.card;
+    const c = item.views?.[speaker()] || item.card;
     const chosen = {};
     for (const s of c.selects || []) chosen[s.key] = s.selected || s.options?.[0]?.id || "";
     const click = async (b, el) => {

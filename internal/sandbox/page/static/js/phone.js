@@ -29,7 +29,7 @@ export function phonePane(state) {
     if (item.kind === "template" || item.kind === "subscribe") {
       return h("div", { class: "row theirs" }, avatar("管", "account"), h("div", { class: "stack-msg" }, templateCard(item), meta(item, time)));
     }
-    const bubble = h("div", { class: "bubble" }, item.type && item.type !== "text" ? `${mediaName(item.type)} ${item.text || ""}` : richText(item.text, choose));
+    const bubble = h("div", { class: "bubble" }, ...words(item));
     if (item.options?.length) {
       bubble.append(h("div", { class: "options" }, ...item.options.map((o) =>
         h("button", { type: "button", class: "option", onclick: () => choose(o) }, o.text))));
@@ -39,17 +39,29 @@ export function phonePane(state) {
       h("div", { class: "stack-msg" }, bubble, meta(item, time)));
   }
 
+  function words(item) {
+    if (!item.type || item.type === "text") return [richText(item.text, choose), item.url ? h("div", {}, link("打开链接", item.url)) : null];
+    if (item.type === "image" && item.media_id) {
+      return [h("img", { class: "photo", src: `/sim/residents/${seg(state.resident.openid)}/media/${seg(item.media_id)}`, alt: item.text || "图片", loading: "lazy" })];
+    }
+    return [`${mediaName(item.type)} ${item.title || item.text || ""}`, item.url ? h("div", {}, link("打开链接", item.url)) : null];
+  }
+
   function meta(item, time) {
     const kinds = { passive: ["被动回复", "回调五秒内直接答复,不占额度"], service: ["客服消息", "48 小时窗口内,有条数限制"], template: ["模板消息", ""], subscribe: ["订阅通知", ""] };
     const k = kinds[item.kind];
     return h("div", { class: "meta" }, k ? h("span", { class: `tag tag-${item.kind}`, title: k[1] }, k[0]) : null, time);
   }
 
+  // The template's own lines carry the words of its fields; without them only the
+  // fields' kinds are known.
   function templateCard(item) {
-    const rows = Object.entries(item.fields || {}).map(([k, v]) => h("div", { class: "t-row" }, h("dt", {}, fieldName(k)), h("dd", {}, typeof v === "object" && v ? v.value ?? "" : String(v))));
+    const lines = (item.text || "").split("\n").map((l) => l.trim()).filter((l) => l && l !== item.title);
+    const pairs = lines.length ? lines.map((l) => l.match(/^([^::]{1,12})[::]\s*(.+)$/)?.slice(1) || ["", l])
+      : Object.entries(item.fields || {}).map(([k, v]) => [fieldName(k), String(v)]);
     return h("div", { class: "t-card" },
-      h("div", { class: "t-title" }, item.text || "服务通知"),
-      rows.length ? h("dl", {}, ...rows) : null,
+      h("div", { class: "t-title" }, item.title || "服务通知"),
+      pairs.length ? h("dl", {}, ...pairs.map(([k, v]) => h("div", { class: "t-row" }, h("dt", {}, k), h("dd", {}, v)))) : null,
       item.url ? h("div", { class: "t-foot" }, link("查看详情", item.url)) : null);
   }
 

@@ -5,18 +5,18 @@ import { $, h, toast, complain, fullTime } from "./dom.js";
 
 // What can go wrong, in words a visitor understands.
 const presets = [
-  { name: "公众号回调重复投递", why: "同一条消息送三遍,只应办一次", fault: { target: "wechat.callback", kind: "duplicate", share: 1 } },
-  { name: "公众号客服消息被限流", why: "错误码 45009", fault: { target: "wechat.custom_send", kind: "errcode", code: "45009", share: 1 } },
-  { name: "公众号客服消息超出 48 小时窗口", why: "错误码 45015,应改走模板消息", fault: { target: "wechat.custom_send", kind: "errcode", code: "45015", share: 1 } },
+  { name: "公众号回调重复投递", why: "同一条消息送三遍,只应办一次", fault: { target: "wechat.callback", kind: "duplicate" } },
+  { name: "公众号客服消息被限流", why: "错误码 45009", fault: { target: "wechat.custom_send", kind: "errcode", code: "45009" } },
+  { name: "公众号客服消息超出 48 小时窗口", why: "错误码 45015,应改走模板消息", fault: { target: "wechat.custom_send", kind: "errcode", code: "45015" } },
   { name: "公众号令牌失效", why: "错误码 40001,应换新令牌后重发", fault: { target: "wechat.custom_send", kind: "errcode", code: "40001", times: 3 } },
-  { name: "工作群长连接每 5 帧断一次", why: "应自动重连,卡片一张不少", fault: { target: "wecom.socket", kind: "disconnect", times: 0, code: "5" } },
-  { name: "工作群发送应答丢失", why: "机器人不知道发出去没有", fault: { target: "wecom.send", kind: "drop", share: 1 } },
-  { name: "工作群发送被限流", why: "错误码 45009", fault: { target: "wecom.send", kind: "errcode", code: "45009", share: 1 } },
-  { name: "换卡片慢 6 秒", why: "超过 5 秒,卡片换不成", fault: { target: "wecom.update_card", kind: "delay", ms: 6000, share: 1 } },
-  { name: "群推送(webhook)失败", why: "错误码 93000", fault: { target: "wecom.webhook", kind: "errcode", code: "93000", share: 1 } },
-  { name: "短信接口收下后超时", why: "已受理但没有答复,不能重发", fault: { target: "sms.send", kind: "timeout_after_accept", share: 1 } },
-  { name: "短信被流控", why: "isv.BUSINESS_LIMIT_CONTROL", fault: { target: "sms.send", kind: "errcode", code: "isv.BUSINESS_LIMIT_CONTROL", share: 1 } },
-  { name: "短信回执说失败", why: "空号、关机一类", fault: { target: "sms.report", kind: "receipt", code: "MK:0001", share: 1 } },
+  { name: "工作群长连接每 5 帧断一次", why: "应自动重连,卡片一张不少", fault: { target: "wecom.socket", kind: "disconnect", code: "5" } },
+  { name: "工作群发送应答丢失", why: "已发出但没有应答,机器人不知道成没成", fault: { target: "wecom.send", kind: "timeout_after_accept" } },
+  { name: "工作群发送被限流", why: "错误码 45009", fault: { target: "wecom.send", kind: "errcode", code: "45009" } },
+  { name: "换卡片慢 6 秒", why: "超过 5 秒,卡片换不成", fault: { target: "wecom.update_card", kind: "delay", ms: 6000 } },
+  { name: "群推送(webhook)失败", why: "错误码 93000", fault: { target: "wecom.webhook", kind: "errcode", code: "93000" } },
+  { name: "短信接口收下后超时", why: "已受理但没有答复,不能重发", fault: { target: "sms.send", kind: "timeout_after_accept" } },
+  { name: "短信被流控", why: "isv.BUSINESS_LIMIT_CONTROL", fault: { target: "sms.send", kind: "errcode", code: "isv.BUSINESS_LIMIT_CONTROL" } },
+  { name: "短信回执说失败", why: "空号、关机一类", fault: { target: "sms.report", kind: "receipt", code: "MK:0001" } },
 ];
 
 const targets = ["wechat.token", "wechat.custom_send", "wechat.template_send", "wechat.template_result", "wechat.subscribe_send", "wechat.media", "wechat.qrcode", "wechat.menu", "wechat.user", "wechat.oauth", "wechat.callback",
