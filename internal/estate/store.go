@@ -234,11 +234,12 @@ func residentsQuery(q db.Querier, companyID string, f Filter, now db.Time, limit
 	}
 	// The newest binding comes by two subqueries on one index: a join would
 	// need LATERAL, which SQLite lacks.
-	return `
+	text = `
 		SELECT r.id, r.company_id, r.name, coalesce(r.phone, ''), r.phone_dead_at,
 		       coalesce((SELECT b.openid FROM bindings b WHERE b.resident_id = r.id ORDER BY b.bound_at DESC, b.id DESC LIMIT 1), ''),
 		       coalesce((SELECT b.account_id FROM bindings b WHERE b.resident_id = r.id ORDER BY b.bound_at DESC, b.id DESC LIMIT 1), '')
-		FROM residents r WHERE ` + strings.Join(where, " AND ") + ` ORDER BY r.id LIMIT ` + param(limit), args, true
+		FROM residents r WHERE ` + strings.Join(where, " AND ") + ` ORDER BY r.id LIMIT ` + param(limit)
+	return text, args, true
 }
 
 func readResidents(ctx context.Context, q db.Querier, text string, args []any) ([]Resident, error) {

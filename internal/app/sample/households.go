@@ -5,6 +5,7 @@ import (
 	"iter"
 	"math/rand/v2"
 	"strconv"
+	"strings"
 
 	"guanjia/internal/estate"
 )
@@ -29,7 +30,6 @@ const (
 type Household struct {
 	Unit   estate.Unit
 	People []Person
-	second string // code of the owner's first flat, when this is his second
 }
 
 // Person is a resident in a household. In the second flat of a two-flat owner
@@ -93,7 +93,10 @@ func shop(building, entrance, floor int) bool {
 // has, then as many as it takes to reach the number of residents asked for.
 func (s *Sample) Households() iter.Seq[Household] {
 	return func(yield func(Household) bool) {
-		g := &generator{sample: s, kinds: kinds(), owners: map[string]Person{}, seconds: secondFlats()}
+		g := &generator{
+			kinds: kinds(), owners: map[string]Person{}, seconds: secondFlats(), number: 1,
+			surnames: strings.Fields(surnames), given: strings.Fields(givenNames), nicknames: strings.Fields(nicknames),
+		}
 		for h := range g.base() {
 			if !yield(h) {
 				return
@@ -108,11 +111,13 @@ func (s *Sample) Households() iter.Seq[Household] {
 }
 
 type generator struct {
-	sample  *Sample
 	kinds   []kind
 	seconds map[string]string
 	owners  map[string]Person // of the first flats of two-flat owners
+	number  int               // of the last resident made; 1 is kept for the story's
 	count   int               // residents so far
+
+	surnames, given, nicknames []string
 }
 
 func (g *generator) base() iter.Seq[Household] {
@@ -181,12 +186,11 @@ func (g *generator) household(u estate.Unit, n int) Household {
 	case u.Vacant:
 	case u.Code == ownUnit:
 		g.count++
-		h.People = []Person{{ID: "resident-0000001", Name: "王晓梅", Phone: ownPhone, Role: estate.RoleOwner, Nickname: "晓梅"}}
+		h.People = []Person{{ID: residentID(1), Name: "王晓梅", Phone: ownPhone, Role: estate.RoleOwner, Nickname: "晓梅"}}
 	case u.Kind == estate.KindShop:
 		h.People = []Person{g.person(estate.RoleMerchant, n%2 == 0)}
 	case g.seconds[u.Code] != "":
-		h.second = g.seconds[u.Code]
-		owner := g.owners[h.second]
+		owner := g.owners[g.seconds[u.Code]]
 		owner.Known = true
 		h.People = []Person{owner}
 	case g.isFirst(u.Code):
@@ -213,18 +217,31 @@ func (g *generator) isFirst(code string) bool {
 // person makes the next resident. Number 1 is the story's.
 func (g *generator) person(role string, bound bool) Person {
 	g.count++
-	no := g.count
-	if !g.sample.ownMade(g) {
-		no++ // number 1 is kept for the story's home, which comes later
-	}
+	g.number++
+	no := g.number
 	rnd := rand.New(rand.NewPCG(seed, uint64(no))) //nolint:gosec // the same every time is what is wanted
-	surname, given := surnames[rnd.IntN(len(surnames))], givenNames[rnd.IntN(len(givenNames))]
+	given := pick(rnd, g.given)
 	p := Person{
-		ID: fmt.Sprintf("resident-%07d", no), Name: surname + given, Phone: fmt.Sprintf("138%08d", no), Role: role,
-		Nickname: nicknames[rnd.IntN(len(nicknames))] + given,
+		ID: residentID(no), Name: pick(rnd, g.surnames) + given, Phone: fmt.Sprintf("138%08d", no), Role: role, Nickname: pick(rnd, g.nicknames) + given,
 	}
 	if bound {
-		p.OpenID = fmt.Sprintf("oDemo%023d", no)
+		p.OpenID = openID(no)
 	}
 	return p
 }
+
+func residentID(no int) string { return fmt.Sprintf("resident-%07d", no) }
+
+// openID has the form of the platform's: 28 characters, the first an o.
+func openID(no int) string { return fmt.Sprintf("oDemo%023d", no) }
+
+func pick(rnd *rand.Rand, words []string) string { return words[rnd.IntN(len(words))] }
+
+// Names as they are common; together they mean nobody.
+const (
+	surnames = `王 李 张 刘 陈 杨 黄 赵 吴 周 徐 孙 马 朱 胡 郭 何 高 林 罗 郑 梁 谢 宋 唐 许 韩 冯 邓 曹 彭 曾 萧 田 董 袁 潘 于 蒋 蔡 余 杜
+		叶 程 苏 魏 吕 丁 任 沈 姚 卢 姜 崔 钟 谭 陆 汪 范 金 石 廖 贾 夏 韦 付 方 白 邹 孟 熊 秦 邱 江 尹 薛 闫 段 雷 侯 龙 史 陶 黎`
+	givenNames = `伟 芳 娜 敏 静 丽 强 磊 军 洋 勇 艳 杰 娟 涛 明 超 霞 平 刚 桂英 秀兰 建国 建华 志强 海燕 晓明 小红 玉兰 春梅 国庆 文博 子涵
+		浩然 雨桐 梓轩 欣怡 思远 嘉怡 俊杰 婷婷 雪梅 立新 长江 庆华 佳琪 梦瑶 天宇 一诺 俊熙 诗涵 宇轩 可馨 晨曦 鹏飞 志远 慧敏 美玲`
+	nicknames = `小 阿 大 老 爱笑的 早起的 楼上的 开心`
+)
