@@ -144,13 +144,13 @@ func (q ClaimQuery) wants(s Source) bool {
 
 func (l *Ledger) claimSource(ctx context.Context, q ClaimQuery, s Source, now time.Time, limit int) ([]Delivery, error) {
 	w := l.db.Writer()
-	// The inner select walks deliveries_due from the oldest and stops at the
+	// Materialized, because PostgreSQL may run a sub-select with a limit once a
+	// row and then claims far more than the limit (seen). The inner select walks deliveries_due from the oldest and stops at the
 	// limit; the order check is one look into deliveries_order for each row
 	// that has an order key.
 	rows, err := w.QueryContext(ctx, `
-		update deliveries set state = 'claimed', lease_until = $1, lease_by = $2, updated_at = $3
-		where id in (
-			select d.id from deliveries d
+		with picked as materialized (
+			select d.id as pid from deliveries d
 			where d.state = 'planned' and d.lane = $4 and d.source = $5 and d.due_at <= $3
 			  and (d.valid_until is null or d.valid_until > $3)
 			  and (d.order_key = '' or not exists (
@@ -159,7 +159,8 @@ func (l *Ledger) claimSource(ctx context.Context, q ClaimQuery, s Source, now ti
 			          and e.state in ('planned', 'claimed', 'sending')))
 			order by d.due_at, d.root_id
 			limit $6`+db.SkipLocked(w)+`)
-		  and state = 'planned'
+		update deliveries set state = 'claimed', lease_until = $1, lease_by = $2, updated_at = $3
+		from picked where deliveries.id = picked.pid and deliveries.state = 'planned'
 		returning `+columns("deliveries"),
 		l.leaseEnd(q.Lease), l.id, db.At(now), string(q.Lane), s.Key(), limit)
 	if err != nil {

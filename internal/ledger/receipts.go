@@ -123,8 +123,9 @@ func (l *Ledger) claimReceipts(ctx context.Context, limit int) ([]storedReceipt,
 	w := l.db.Writer()
 	now := time.Now()
 	rows, err := w.QueryContext(ctx, `
-		update receipts set try_at = $1
-		where id in (select id from receipts where try_at <= $2 order by try_at limit $3`+db.SkipLocked(w)+`)
+		with picked as materialized (
+			select r.id as pid from receipts r where r.try_at <= $2 order by r.try_at limit $3`+db.SkipLocked(w)+`)
+		update receipts set try_at = $1 from picked where receipts.id = picked.pid
 		returning id, tries, channel, account_id, out_id, vendor_id, address, ok, transient, confirmed, code, at`,
 		db.At(now.Add(time.Minute)), db.At(now), limit)
 	if err != nil {
@@ -280,11 +281,11 @@ const lookupLease = 30 * time.Second
 func (l *Ledger) Lookups(ctx context.Context, channel Channel, limit int) ([]Lookup, error) {
 	w := l.db.Writer()
 	rows, err := w.QueryContext(ctx, `
-		update attempts set check_lease = $1
-		where id in (
-			select a.id from attempts a
+		with picked as materialized (
+			select a.id as pid from attempts a
 			where a.channel = $2 and a.check_at <= $3 and (a.check_lease is null or a.check_lease < $4)
 			order by a.check_at limit $5`+db.SkipLocked(w)+`)
+		update attempts set check_lease = $1 from picked where attempts.id = picked.pid
 		returning `+attemptColumns("attempts")+`,
 			(select d.company_id from deliveries d where d.id = attempts.delivery_id),
 			(select d.class from deliveries d where d.id = attempts.delivery_id)`,

@@ -312,10 +312,11 @@ func (l *Ledger) Expire(ctx context.Context) (int, error) {
 		n := 0
 		err := l.inTx(ctx, "expire deliveries", func(ctx context.Context, tx *db.Tx, finish finishFunc) error {
 			list, err := l.list(ctx, tx, `
+				with picked as materialized (
+					select d.id as pid from deliveries d where d.state = 'planned' and d.valid_until <= $1
+					limit $2`+db.SkipLocked(tx)+`)
 				update deliveries set state = 'expired', updated_at = $1, final_at = $1
-				where id in (select d.id from deliveries d where d.state = 'planned' and d.valid_until <= $1
-				             limit $2`+db.SkipLocked(tx)+`)
-				  and state = 'planned'
+				from picked where deliveries.id = picked.pid and deliveries.state = 'planned'
 				returning `+columns("deliveries"), db.At(l.clk.Now()), bite)
 			if err != nil {
 				return err
@@ -338,9 +339,11 @@ func (l *Ledger) Lapse(ctx context.Context) (int, error) {
 		err := l.inTx(ctx, "end the wait for receipts", func(ctx context.Context, tx *db.Tx, finish finishFunc) error {
 			now := db.At(l.clk.Now())
 			list, err := l.list(ctx, tx, `
+				with picked as materialized (
+					select d.id as pid from deliveries d where d.waits_until <= $1
+					limit $2`+db.SkipLocked(tx)+`)
 				update deliveries set state = 'no_receipt', waits_until = null, updated_at = $1, final_at = $1
-				where id in (select d.id from deliveries d where d.waits_until <= $1 limit $2`+db.SkipLocked(tx)+`)
-				  and state in ('submitted', 'unknown')
+				from picked where deliveries.id = picked.pid and deliveries.state in ('submitted', 'unknown')
 				returning `+columns("deliveries"), now, bite)
 			if err != nil {
 				return err
