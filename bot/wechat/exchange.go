@@ -106,7 +106,7 @@ func (h *Handler) giveUp(ctx context.Context, f *flight) result {
 		h.log.WarnContext(ctx, "the exchange could not be given up", slog.String("message", f.message.ID), slog.Any("error", err))
 		return result{outcome: outcomeGivenUp}
 	}
-	if won {
+	if won || stored.Carrier == conversation.CarrierService {
 		return result{outcome: outcomeGivenUp}
 	}
 	return fromRow(stored)
