@@ -1,0 +1,119 @@
+package intent
+
+import (
+	"strings"
+	"unicode"
+)
+
+// maxRunes bounds what is read of one message: its beginning and its end. The
+// platform takes 2048 bytes, so real messages are read whole.
+const (
+	maxHead = 1600
+	maxTail = 800
+)
+
+// normalise brings a message into the form in which the patterns are written:
+// half-width, lower case, simplified, without emoji and invisible characters,
+// white space and repeated signs folded. It returns runes, because all positions
+// are counted in characters.
+func (c *Classifier) normalise(s string) []rune {
+	s = shorten(s)
+	out := make([]rune, 0, len(s))
+	for _, r := range s {
+		r, ok := c.fold(r)
+		if !ok {
+			continue
+		}
+		if n := len(out); n > 0 && out[n-1] == r && (r == ' ' || isSign(r)) && r != '#' {
+			continue
+		}
+		out = append(out, r)
+	}
+	return c.repair([]rune(strings.TrimSpace(string(out))))
+}
+
+// shorten keeps the beginning and the end of a very long text without decoding
+// the middle.
+func shorten(s string) string {
+	const utf8Max = 4
+	if len(s) <= (maxHead+maxTail)*utf8Max {
+		return strings.ToValidUTF8(s, " ")
+	}
+	return strings.ToValidUTF8(s[:maxHead*utf8Max], " ") + "\n" + strings.ToValidUTF8(s[len(s)-maxTail*utf8Max:], " ")
+}
+
+// fold maps one character; ok is false for what is dropped.
+func (c *Classifier) fold(r rune) (rune, bool) {
+	switch {
+	case r == '\n' || r == '\r' || r == '\u2028' || r == '\u2029':
+		return '\n', true
+	case unicode.IsSpace(r) || r == '\u3000':
+		return ' ', true
+	case r >= 0xff01 && r <= 0xff5e:
+		r -= 0xfee0
+	}
+	if s, ok := c.simple[r]; ok {
+		return s, true
+	}
+	switch {
+	case r < 0x20 || r == 0x7f, unicode.Is(unicode.Cf, r), unicode.Is(unicode.Mn, r), unicode.Is(unicode.Co, r):
+		return 0, false
+	case isEmoji(r):
+		return ' ', true
+	}
+	return unicode.ToLower(r), true
+}
+
+func isEmoji(r rune) bool {
+	return r >= 0x1f000 && r <= 0x1faff || r >= 0x2600 && r <= 0x27bf || r >= 0x2b00 && r <= 0x2bff || r >= 0x1f1e6 && r <= 0x1f1ff
+}
+
+func isSign(r rune) bool { return strings.ContainsRune(",.。!?、…~;:-—", r) }
+
+// repair mends common misspellings, longest first, and keeps the length so that
+// positions stay true.
+func (c *Classifier) repair(rs []rune) []rune {
+	for i := range rs {
+		for _, t := range c.typos[rs[i]] {
+			if hasAt(rs, i, t.wrong) {
+				copy(rs[i:], t.right)
+				break
+			}
+		}
+	}
+	return rs
+}
+
+type typo struct{ wrong, right []rune }
+
+func hasAt(rs []rune, i int, w []rune) bool {
+	if i+len(w) > len(rs) {
+		return false
+	}
+	for k, r := range w {
+		if rs[i+k] != r {
+			return false
+		}
+	}
+	return true
+}
+
+// bare is the message without signs, brackets and closing particles, for lists
+// of whole messages.
+func bare(rs []rune) string {
+	var b strings.Builder
+	for _, r := range rs {
+		if unicode.IsLetter(r) || unicode.IsDigit(r) || r == '#' {
+			b.WriteRune(r)
+		}
+	}
+	s := b.String()
+	for range 3 {
+		t := strings.TrimRight(s, "啊呀哦嗯呢吧哈啦了噢喔嘛咯哟")
+		if t == "" {
+			break
+		}
+		s = t
+	}
+	return s
+}
