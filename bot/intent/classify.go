@@ -69,10 +69,10 @@ func (c *Classifier) byWhole(text []rune, _ found) Result {
 		sure.Intent = IntentChitchat
 	case ratingish.MatchString(b):
 		sure.Intent = IntentRating
+	case c.slots.addressOnly(text):
+		sure.Intent = IntentIdentity
 	case codeAlone.MatchString(b):
 		sure.Intent = IntentUrge
-	case isAddress(s):
-		sure.Intent = IntentIdentity
 	default:
 		return Result{}
 	}

@@ -150,3 +150,98 @@ func sortedKeys(m map[string]*share) []string {
 	slices.Sort(keys)
 	return keys
 }
+
+type slotRow struct {
+	ID, Text, Note string
+	Slots          struct {
+		Building, Entrance, Room, Phone *string
+		CaseNo                          *string `json:"case_no"`
+		Rating                          *int
+	}
+}
+
+// TestSlots measures exact values on the development set.
+func TestSlots(t *testing.T) {
+	t.Parallel()
+	c := classifier(t)
+	var exact share
+	fields := map[string]*share{}
+	for _, r := range readLines[slotRow](t, "slots-dev.jsonl") {
+		got := c.Classify(intent.Input{Text: r.Text}).Slots
+		want := intent.Slots{
+			Building: str(r.Slots.Building), Entrance: str(r.Slots.Entrance), Room: str(r.Slots.Room),
+			Phone: str(r.Slots.Phone), CaseNo: str(r.Slots.CaseNo),
+		}
+		if r.Slots.Rating != nil {
+			want.Rating = *r.Slots.Rating
+		}
+		exact.add(got == want)
+		for name, ok := range map[string]bool{
+			"building": got.Building == want.Building, "entrance": got.Entrance == want.Entrance, "room": got.Room == want.Room,
+			"phone": got.Phone == want.Phone, "case_no": got.CaseNo == want.CaseNo, "rating": got.Rating == want.Rating,
+		} {
+			if fields[name] == nil {
+				fields[name] = &share{}
+			}
+			fields[name].add(ok)
+		}
+		if got != want {
+			t.Logf("%s %s (%s)\n   want %+v\n   got  %+v", r.ID, r.Text, r.Note, want, got)
+		}
+	}
+	t.Logf("slots, all six exact: %s", exact)
+	for _, k := range sortedKeys(fields) {
+		t.Logf("  %s: %s", k, *fields[k])
+	}
+	if exact.rate() < 0.90 {
+		t.Errorf("slots: %s, below 90 %%", exact)
+	}
+}
+
+type dialogue struct {
+	ID     string
+	Turns  []string
+	Expect struct {
+		Matters   []struct{ Intent string }
+		Also      []string
+		Emergency bool
+	}
+}
+
+// TestDialogues reads each turn in the light of those before. A dialogue is
+// right when each of its matters is recognised in some turn, and the emergency in
+// one exactly if there is one.
+func TestDialogues(t *testing.T) {
+	t.Parallel()
+	c := classifier(t)
+	var right, danger share
+	for _, d := range readLines[dialogue](t, "dialogues-dev.jsonl") {
+		seen := map[string]bool{}
+		emergency := false
+		for i, turn := range d.Turns {
+			got := c.Classify(intent.Input{Text: turn, History: d.Turns[:i]})
+			seen[got.Intent] = true
+			for _, a := range got.Also {
+				seen[a] = true
+			}
+			emergency = emergency || got.Emergency
+		}
+		ok := true
+		for _, m := range d.Expect.Matters {
+			alt := slices.ContainsFunc(d.Expect.Also, func(a string) bool { return seen[a] })
+			ok = ok && (seen[m.Intent] || alt)
+		}
+		right.add(ok)
+		danger.add(emergency == d.Expect.Emergency)
+		if d.Expect.Emergency && !emergency {
+			t.Errorf("%s: missed emergency: %v", d.ID, d.Turns)
+		}
+		if !ok || emergency != d.Expect.Emergency {
+			t.Logf("%s %v: want %v emergency %v, got %v %v", d.ID, d.Turns, d.Expect.Matters, d.Expect.Emergency, seen, emergency)
+		}
+	}
+	t.Logf("dialogues: matters %s, emergency %s", right, danger)
+	if right.rate() < 0.7 || danger.rate() < 0.9 {
+		t.Errorf("dialogues below the floor: matters %s, emergency %s", right, danger)
+	}
+}
