@@ -39,10 +39,11 @@ export function clockText(at, now) {
 }
 
 // The estate's clock is Beijing's wherever the browser stands.
-export const fullTime = new Intl.DateTimeFormat("zh-CN", {
-  year: "numeric", month: "numeric", day: "numeric", weekday: "short",
-  hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false, timeZone: "Asia/Shanghai",
-});
+const day = new Intl.DateTimeFormat("zh-CN", { month: "long", day: "numeric", timeZone: "Asia/Shanghai" });
+const weekday = new Intl.DateTimeFormat("zh-CN", { weekday: "short", timeZone: "Asia/Shanghai" });
+const hms = new Intl.DateTimeFormat("zh-CN", { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false, timeZone: "Asia/Shanghai" });
+
+export const fullTime = (d) => `${day.format(d)} ${weekday.format(d)} ${hms.format(d)}`;
 
 // hue gives each name a colour of its own, always the same.
 export function hue(name) {
@@ -146,8 +147,8 @@ export class Thread {
     this.box.replaceChildren(this.empty());
   }
 
-  // put draws items; returns those that are new or changed.
-  put(items) {
+  // put draws items; returns those that are new or changed. With first nothing moves.
+  put(items, first = false) {
     if (!items.length) return [];
     const stick = this.box.scrollHeight - this.box.scrollTop - this.box.clientHeight < 120;
     const fresh = [];
@@ -165,6 +166,7 @@ export class Thread {
         continue;
       }
       if (!this.rows.size) this.box.replaceChildren();
+      else if (!first) el.classList.add("fresh");
       added = true;
       this.rows.set(item.seq, { el, mark, item });
       const next = this.order.find((s) => s > item.seq);

@@ -23,7 +23,7 @@ export function groupPane(state) {
 
   const thread = new Thread($("group-chat"), draw, () => h("div", { class: "empty" },
     h("p", {}, room ? "这里还很安静。" : "还没有工作群。"),
-    room ? h("p", {}, "住户报事后,工单卡片会出现在对应的群里。") : null));
+    room ? h("p", {}, "住户报事后，工单卡片会出现在对应的群里。") : null));
 
   function draw(item, again) {
     const from = item.from || {};
@@ -73,7 +73,7 @@ export function groupPane(state) {
     const click = async (b, el) => {
       const all = el.closest(".card").querySelectorAll("button, select");
       all.forEach((x) => (x.disabled = true));
-      trace("正在等机器人换卡片(最多五秒)…");
+      trace("正在等机器人换卡片（最多五秒）…");
       try {
         const done = await post(`${room.path}/clicks`, { from: speaker(), seq: item.seq, key: b.key, selected: Object.keys(chosen).length ? chosen : undefined });
         trace(clickText(done));
@@ -110,7 +110,7 @@ export function groupPane(state) {
   function setQuote(item) {
     quote = item;
     $("quote-bar").hidden = !item;
-    $("quote-text").textContent = item ? "引用:" + summary(item) : "";
+    $("quote-text").textContent = item ? "引用：" + summary(item) : "";
     if (item) field.focus();
   }
 
@@ -164,7 +164,7 @@ export function groupPane(state) {
 
   function take(items, first) {
     if (first) thread.clear();
-    const fresh = thread.put(items);
+    const fresh = thread.put(items, first);
     if (!fresh.length) return;
     for (const item of fresh) {
       if (item.from?.kind === "member") continue;
@@ -195,7 +195,7 @@ export function groupPane(state) {
       return false;
     }
     const done = await post(`${room.path}/messages`, { from: speaker(), text, quote_seq: quote?.seq, image });
-    trace(done.heard ? `${state.bot}听见了` : room.single ? "" : `没有 @${state.bot},只留在群里`);
+    trace(done.heard ? `${state.bot}听见了` : room.single ? "" : `没有 @${state.bot}，话只留在群里`);
     setQuote(null);
     feed?.now();
     return true;
@@ -242,7 +242,7 @@ export function groupPane(state) {
       // Which side a bubble stands on depends on who is speaking.
       const items = thread.items();
       thread.clear();
-      thread.put(items);
+      thread.put(items, true);
     }
   });
   $("quote-drop").addEventListener("click", () => setQuote(null));

@@ -7,6 +7,7 @@ import { $, h, toast, complain, clockText, avatar, richText, link, Thread, compo
 const caseNo = /#(\d{6,9})(?!\d)/g;
 const defaultPhone = "13800000001";
 const defaultHome = "3-2-1201";
+const nicknames = ["小林", "小何", "许老师", "沈姐", "老宋", "方先生", "小叶", "赵阿姨"];
 
 export function phonePane(state) {
   const field = $("phone-text");
@@ -14,8 +15,8 @@ export function phonePane(state) {
   let feed = null;
 
   const thread = new Thread($("phone-chat"), draw, () => h("div", { class: "empty" },
-    h("p", {}, state.resident ? "还没有消息。" : "先选一位住户,或者建一位新的。"),
-    state.resident && !state.resident.following ? h("p", {}, "点右上角的「关注」,公众号会打招呼。") : null));
+    h("p", {}, state.resident ? "还没有消息。" : "先选一位住户，或者建一位新的。"),
+    state.resident && !state.resident.following ? h("p", {}, "点右上角的「关注」，公众号会打招呼。") : null));
 
   function draw(item) {
     const time = h("time", { class: "when", datetime: item.at }, clockText(item.at, state.now));
@@ -48,7 +49,7 @@ export function phonePane(state) {
   }
 
   function meta(item, time) {
-    const kinds = { passive: ["被动回复", "回调五秒内直接答复,不占额度"], service: ["客服消息", "48 小时窗口内,有条数限制"], template: ["模板消息", ""], subscribe: ["订阅通知", ""] };
+    const kinds = { passive: ["被动回复", "回调五秒内直接答复，不占额度"], service: ["客服消息", "48 小时窗口内，有条数限制"], template: ["模板消息", ""], subscribe: ["订阅通知", ""] };
     const k = kinds[item.kind];
     return h("div", { class: "meta" }, k ? h("span", { class: `tag tag-${item.kind}`, title: k[1] }, k[0]) : null, time);
   }
@@ -140,7 +141,7 @@ export function phonePane(state) {
 
   function take(items, first) {
     if (first) thread.clear();
-    const fresh = thread.put(items);
+    const fresh = thread.put(items, first);
     if (!fresh.length) return;
     for (const item of fresh) {
       if (item.from !== "account") continue;
@@ -160,7 +161,8 @@ export function phonePane(state) {
     }
     emit("residents", residents);
     const keep = state.resident?.openid || recall("resident");
-    const start = residents.find((r) => r.openid === keep) || residents.find((r) => !r.following && !r.bound_to?.length) || null;
+    const free = residents.filter((r) => !r.following && !r.bound_to?.length);
+    const start = residents.find((r) => r.openid === keep) || free.find((r) => r.phone === defaultPhone) || free[0];
     select(start?.openid);
     showResident();
   }
@@ -203,7 +205,7 @@ export function phonePane(state) {
     h("span", { class: "person-home" }, (r.bound_to || []).join("、") || "未绑定"),
     h("span", { class: r.following ? "badge ok" : "badge" }, r.following ? "已关注" : "未关注"))));
     if (!shown.length) shown.push(h("li", { class: "empty" }, "没有这样的住户"));
-    if (hits.length > 60) shown.push(h("li", { class: "empty" }, `还有 ${hits.length - 60} 位,请再输入几个字`));
+    if (hits.length > 60) shown.push(h("li", { class: "empty" }, `还有 ${hits.length - 60} 位，请再输入几个字`));
     $("residents-list").replaceChildren(...shown);
   }
 
@@ -216,7 +218,7 @@ export function phonePane(state) {
       remember("resident", openid);
       $("new-dialog").close();
       await load();
-      toast("建好了。现在点「关注」,公众号会打招呼。");
+      toast("建好了。现在点「关注」，公众号会打招呼。");
     } catch (err) {
       complain(err);
     }
@@ -227,6 +229,8 @@ export function phonePane(state) {
   $("resident-search").addEventListener("input", listResidents);
   $("resident-new").addEventListener("click", () => {
     $("new-phone").value = residents.some((r) => r.phone === defaultPhone && r.bound_to?.length) ? "" : defaultPhone;
+    const used = new Set(residents.map((r) => r.nickname));
+    $("new-name").value = nicknames.find((n) => !used.has(n)) || "小林";
     $("new-dialog").showModal();
   });
   $("new-form").addEventListener("submit", create);
@@ -242,7 +246,7 @@ export function phonePane(state) {
   });
   composer($("phone-form"), field, (text) => {
     if (state.resident && !state.resident.following) {
-      toast("没有关注的人不能给公众号发消息,先点「关注」");
+      toast("没有关注的人不能给公众号发消息，先点「关注」");
       return false;
     }
     return say({ type: "text", text });
@@ -260,7 +264,7 @@ export function bindText(resident) {
 
 function label(r) {
   const home = (r.bound_to || []).join("、");
-  return home ? `${r.nickname}(${home})` : r.nickname || "未命名";
+  return home ? `${r.nickname}（${home}）` : r.nickname || "未命名";
 }
 
 function eventText(item) {
@@ -287,8 +291,8 @@ function attemptsText(done) {
   const tries = done.attempts || [];
   if (!tries.length) return "";
   const last = tries[tries.length - 1];
-  const ms = Math.round(last.latency_ms ?? 0);
+  const ms = Math.max(1, Math.round(last.latency_ms ?? 0));
   const ok = last.status === 200;
-  const how = !ok ? `回调失败(${last.status || "没有答复"})` : last.reply ? `${ms} 毫秒内在同一次回调里答复` : `回调 ${ms} 毫秒收下,答复随后到`;
-  return tries.length > 1 ? `共回调 ${tries.length} 次;${how}` : how;
+  const how = !ok ? `回调失败（${last.status || "没有答复"}）` : last.reply ? `${ms} 毫秒内在同一次回调里答复` : `回调 ${ms} 毫秒收下，答复随后到`;
+  return tries.length > 1 ? `共回调 ${tries.length} 次；${how}` : how;
 }

@@ -10,7 +10,7 @@ export function smsPane(state) {
   let phone = "";
   let feed = null;
 
-  const thread = new Thread($("sms-chat"), draw, () => h("div", { class: "empty" }, h("p", {}, "还没有短信。"), h("p", {}, "绑定房屋时,验证码会发到这里。")));
+  const thread = new Thread($("sms-chat"), draw, () => h("div", { class: "empty" }, h("p", {}, "还没有短信。"), h("p", {}, "绑定房屋时，验证码会发到这里。")));
 
   function draw(item) {
     const m = code.exec(item.text || "");
@@ -46,13 +46,13 @@ export function smsPane(state) {
     feed?.stop();
     thread.clear();
     field.disabled = !phone;
-    field.placeholder = phone ? `以 ${phone} 回短信,例如:退订` : "选一个号码后可以回短信";
+    field.placeholder = phone ? "回这条短信…" : "先选一个号码";
     feed = new Feed("sms", phone ? { phone } : {}, take);
   }
 
   function take(items, first) {
     if (first) thread.clear();
-    const fresh = thread.put(items);
+    const fresh = thread.put(items, first);
     if (fresh.length) emit("sms", { items: thread.items(), first, news: true });
     // A receipt changes a message where it stands: look at waiting ones again.
     const waiting = thread.items().slice(-50).find((i) => i.state === "submitted");
@@ -92,5 +92,5 @@ export function smsPane(state) {
 function receipt(item) {
   if (item.state === "delivered") return "已送达";
   if (item.state === "failed") return `未送达 ${item.err_code || ""}`.trim();
-  return "已提交,等回执";
+  return "已提交，等回执";
 }

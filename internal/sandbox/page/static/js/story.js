@@ -18,29 +18,29 @@ export function story(state, show) {
   const hash = () => "#" + (no() || "工单号");
 
   const steps = [
-    { title: "关注", where: "phone", text: () => (state.resident ? "选好的住户还没有关注公众号。点「关注」,公众号会打招呼。" : "先建一位新住户。"),
+    { title: "关注", where: "phone", text: () => (state.resident ? "选好的住户还没有关注公众号。点「关注」，公众号会打招呼。" : "先建一位新住户。"),
       chips: () => [state.resident ? ["点「关注」", () => emit("follow")] : ["建一位新住户", () => emit("new-resident")]],
       done: () => Boolean(state.resident?.following) },
-    { title: "绑定房屋", where: "phone", text: () => "住户报出房号和登记过的手机号,验证码会出现在右边的短信里,再把六位数字发回去。已经绑好的住户可以跳过。",
+    { title: "绑定房屋", where: "phone", text: () => "住户报出房号和登记过的手机号，验证码会出现在右边的短信里，再把六位数字发回去。已经绑好的住户可以跳过。",
       chips: () => [[bindText(state.resident), () => emit("fill-phone", bindText(state.resident))]],
       done: () => Boolean(state.resident?.bound_to?.length) || (said(/^绑定/) && said(/^\d{6}$/)) || said(/电梯/) },
-    { title: "报事", where: "phone", text: () => "用住户自己的话说。答复在同一次回调里带着工单号回来,卡片同时出现在工作群。",
+    { title: "报事", where: "phone", text: () => "用住户自己的话说。答复在同一次回调里带着工单号回来，卡片同时出现在工作群。",
       chips: () => [["三栋电梯又坏了,老人下不了楼,你们管不管", () => emit("fill-phone", "三栋电梯又坏了,老人下不了楼,你们管不管")]],
       done: () => seen.account.some((t) => number.test(t)) },
-    { title: "接单", where: "group", text: () => "看哪个群亮了红点。点卡片上的「接单」,或者在群里说。换一位发言人再接一次,会知道已经被谁接了。",
+    { title: "接单", where: "group", text: () => "看哪个群亮了红点。点卡片上的「接单」，或者在群里说。换一位发言人再接一次，会知道已经被谁接了。",
       chips: () => [[`@${state.bot} 接单 ${hash()}`, () => emit("fill-group", `接单 ${hash()}`)]],
       done: () => seen.clicks.includes("接单") || seen.member.some((t) => /接单\s*#\d/.test(t)) },
-    { title: "答复住户", where: "group", text: () => "带上工单号的话才会发给住户,五秒内还能撤回。不 @ 机器人、不带号的话只留在群里。",
+    { title: "答复住户", where: "group", text: () => "带上工单号的话才会发给住户，五秒内还能撤回。不 @ 机器人、不带号的话只留在群里。",
       chips: () => [[`@${state.bot} ${hash()} 师傅十分钟到`, () => emit("fill-group", `${hash()} 师傅十分钟到`)]],
       done: () => seen.member.some((t) => /#\d{6,9}\s+(?!备注)\S/.test(t) && !isCommand(t, state.bot)) },
-    { title: "催一催", where: "phone", text: () => "住户再问一声:是催办,不会多出一张单。",
+    { title: "催一催", where: "phone", text: () => "住户再问一声：是催办，不会多出一张单。",
       chips: () => [["怎么还没来", () => emit("fill-phone", "怎么还没来")]],
       done: () => said(/还没来|催/) },
-    { title: "完成与评价", where: "group", text: () => "员工写明措施;住户会被问是否解决,再打分。之后一句「谢谢」不会重开。",
+    { title: "完成与评价", where: "group", text: () => "员工写明措施；住户会被问是否解决，再打分。之后一句「谢谢」不会重开。",
       chips: () => [[`@${state.bot} 完成 ${hash()} 更换门机皮带,试运行正常`, () => emit("fill-group", `完成 ${hash()} 更换门机皮带,试运行正常`)],
         ["已解决", () => emit("fill-phone", "已解决")], ["5", () => emit("fill-phone", "5")], ["谢谢", () => emit("fill-phone", "谢谢")]],
       done: () => said(/^(已解决|部分解决|未解决)$/) && said(/^[1-5]$/) },
-    { title: "紧急", where: "phone", text: () => "换一位住户再试:先得到安全提示,群里卡片之外还会点名值班的人。",
+    { title: "紧急", where: "phone", text: () => "换一位住户再试：先得到安全提示，群里卡片之外还会点名值班的人。",
       chips: () => [["电梯困人了,快来", () => emit("fill-phone", "电梯困人了,快来")]],
       done: () => said(/困/) },
   ];
@@ -60,7 +60,7 @@ export function story(state, show) {
         show(s.where);
         draw();
       },
-    }, h("span", { class: "n", "aria-hidden": "true" }, s.done() ? "✓" : String(i + 1)), s.title, s.done() ? h("span", { class: "visually-hidden" }, "(已完成)") : null))));
+    }, h("span", { class: "n", "aria-hidden": "true" }, s.done() ? "✓" : String(i + 1)), s.title, s.done() ? h("span", { class: "visually-hidden" }, "（已完成）") : null))));
     const s = steps[at];
     const mark = at + s.text() + s.chips().map((c) => c[0]).join("|");
     if ($("step-now").dataset.mark === mark) return;
