@@ -87,6 +87,8 @@ func (s *Server) LoadWorld(w simcore.World) error {
 			return fmt.Errorf("load world into %s: %w", m.Name(), err)
 		}
 	}
+	// What the old world still had to push belongs to nobody now.
+	s.core.Timers.Clear()
 	s.world = w.Clone()
 	return nil
 }

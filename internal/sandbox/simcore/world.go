@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"regexp"
 )
 
@@ -267,6 +268,12 @@ func (w World) Clone() World {
 		panic(fmt.Sprintf("simcore: copy world: %v", err))
 	}
 	return c
+}
+
+// IsAddress says whether a callback address can be called.
+func IsAddress(s string) bool {
+	u, err := url.Parse(s)
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != ""
 }
 
 func bareString(b []byte) (string, bool, error) {

@@ -29,10 +29,23 @@ var pushAgain = []time.Duration{time.Minute, 5 * time.Minute, 10 * time.Minute}
 
 // reportItem is one receipt on its way.
 type reportItem struct {
-	body      map[string]any
+	body      reportBody
 	phone     string
 	tries     int
 	lostReply bool // the answer gets lost, so it is pushed again
+}
+
+// reportBody is an element of SmsReport.
+type reportBody struct {
+	PhoneNumber string `json:"phone_number"`
+	SendTime    string `json:"send_time"`
+	ReportTime  string `json:"report_time"`
+	Success     bool   `json:"success"`
+	ErrCode     string `json:"err_code"`
+	ErrMsg      string `json:"err_msg"`
+	SmsSize     string `json:"sms_size"`
+	BizID       string `json:"biz_id"`
+	OutID       string `json:"out_id"`
 }
 
 // pusher gathers the receipts of one account, which are pushed in lists.
@@ -66,9 +79,10 @@ func (s *Sim) receipts(ctx context.Context, texts []*text) {
 			continue
 		}
 		s.settle(t, ok, code)
-		item := reportItem{body: t.report(ok, code, s.core.Now()), phone: t.phone}
 		s.mu.Unlock()
-		s.pushReport(ctx, t.acct, item)
+		if len(t.acct.cfg.ReportURLs) > 0 {
+			s.pushReport(ctx, t.acct, reportItem{body: t.report(ok, code, s.core.Now()), phone: t.phone})
+		}
 	}
 }
 
@@ -81,22 +95,19 @@ func (s *Sim) settle(t *text, ok bool, code string) {
 	s.feed.Touch(t.seq, func(it *Item) { it.State, it.ErrCode = t.state, t.errCode })
 }
 
-func (t *text) report(ok bool, code string, at time.Time) map[string]any {
+func (t *text) report(ok bool, code string, at time.Time) reportBody {
 	words := "用户接收成功"
 	if !ok {
 		words = "短信发送失败"
 	}
-	return map[string]any{
-		"phone_number": t.phone, "send_time": t.at.In(china).Format(pushTime), "report_time": at.In(china).Format(pushTime),
-		"success": ok, "err_code": code, "err_msg": words, "sms_size": strconv.Itoa(max(t.segments, 1)), "biz_id": t.bizID, "out_id": t.outID,
+	return reportBody{
+		PhoneNumber: t.phone, SendTime: t.at.In(china).Format(pushTime), ReportTime: at.In(china).Format(pushTime),
+		Success: ok, ErrCode: code, ErrMsg: words, SmsSize: strconv.Itoa(max(t.segments, 1)), BizID: t.bizID, OutID: t.outID,
 	}
 }
 
 // pushReport puts a receipt on its way under the faults of sms.report.
 func (s *Sim) pushReport(ctx context.Context, a *account, item reportItem) {
-	if len(a.cfg.ReportURLs) == 0 {
-		return
-	}
 	copies := 1
 	if f := s.core.Faults.Take("sms.report", simcore.Match{Phone: item.phone}); f != nil {
 		switch f.Kind {
@@ -140,7 +151,7 @@ func (s *Sim) enqueue(ctx context.Context, a *account, item reportItem) {
 }
 
 func (s *Sim) pushBatch(ctx context.Context, a *account, batch []reportItem) PushAttempt {
-	list := make([]map[string]any, len(batch))
+	list := make([]reportBody, len(batch))
 	for i, it := range batch {
 		list[i] = it.body
 	}

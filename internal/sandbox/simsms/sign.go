@@ -7,7 +7,6 @@ import (
 	"encoding/base64"
 	"net/url"
 	"sort"
-	"strings"
 )
 
 // stringToSign is the RPC signature's canonical form (version 1.0): all
@@ -20,16 +19,18 @@ func stringToSign(method string, params url.Values) string {
 		}
 	}
 	sort.Strings(keys)
-	var sb strings.Builder
+	canon := make([]byte, 0, 1024)
 	for i, k := range keys {
 		if i > 0 {
-			sb.WriteByte('&')
+			canon = append(canon, '&')
 		}
-		sb.WriteString(escape(k))
-		sb.WriteByte('=')
-		sb.WriteString(escape(params.Get(k)))
+		canon = appendEscaped(canon, k)
+		canon = append(canon, '=')
+		canon = appendEscaped(canon, params.Get(k))
 	}
-	return method + "&%2F&" + escape(sb.String())
+	out := make([]byte, 0, len(canon)*3/2+16)
+	out = append(out, method+"&%2F&"...)
+	return string(appendEscaped(out, string(canon)))
 }
 
 // sign is base64(HMAC-SHA1) with the secret and an ampersand as key.
@@ -43,19 +44,15 @@ func sameSignature(a, b string) bool { return subtle.ConstantTimeCompare([]byte(
 
 const upperHex = "0123456789ABCDEF"
 
-// escape is RFC 3986 with upper-case hex.
-func escape(s string) string {
-	var sb strings.Builder
-	sb.Grow(len(s) + len(s)/2)
+// appendEscaped is RFC 3986 with upper-case hex.
+func appendEscaped(b []byte, s string) []byte {
 	for i := range len(s) {
 		c := s[i]
 		if c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-' || c == '_' || c == '.' || c == '~' {
-			sb.WriteByte(c)
+			b = append(b, c)
 			continue
 		}
-		sb.WriteByte('%')
-		sb.WriteByte(upperHex[c>>4])
-		sb.WriteByte(upperHex[c&15])
+		b = append(b, '%', upperHex[c>>4], upperHex[c&15])
 	}
-	return sb.String()
+	return b
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -160,6 +161,11 @@ func (s *Sim) LoadWorld(w simcore.World) error {
 		}
 		if accounts[cfg.AccessKeyID] != nil {
 			return &simcore.BadInput{Field: field + "access_key_id", Message: "comes twice"}
+		}
+		for _, address := range slices.Concat(cfg.ReportURLs, cfg.UpURLs) {
+			if !simcore.IsAddress(address) {
+				return &simcore.BadInput{Field: field + "report_urls", Message: "is no http address"}
+			}
 		}
 		a := &account{cfg: cfg, templates: map[string]simcore.SMSTemplate{}, signs: map[string]simcore.SMSSign{}}
 		for j, t := range cfg.Templates {

@@ -181,6 +181,7 @@ func (s *Sim) Routes(r chi.Router) {
 		s.write(w, s.failure(nil, r, nil, errc(40066)))
 	})
 	r.Get("/mmbiz.qpic.cn/{app}/{id}", s.servePicture)
+	r.Get("/mp.weixin.qq.com/cgi-bin/showqrcode", s.showCode)
 	r.Get("/open.weixin.qq.com/connect/oauth2/authorize", s.authorize)
 	s.control(r)
 }

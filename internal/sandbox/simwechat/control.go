@@ -208,8 +208,15 @@ func (s *Sim) listResidents(w http.ResponseWriter, r *http.Request) {
 	people := s.people[:len(s.people):len(s.people)]
 	s.mu.RUnlock()
 	q := r.URL.Query().Get("q")
-	list := make([]simcore.Resident, 0, len(people))
+	limit, err := strconv.Atoi(r.URL.Query().Get("limit"))
+	if err != nil || limit <= 0 {
+		limit = len(people)
+	}
+	list := make([]simcore.Resident, 0, min(limit, len(people)))
 	for _, u := range people {
+		if len(list) == limit {
+			break
+		}
 		p := u.snapshot()
 		if q != "" && !strings.Contains(p.Nickname+" "+p.Phone+" "+p.OpenID+" "+strings.Join(p.BoundTo, " "), q) {
 			continue

@@ -19,7 +19,8 @@ import (
 
 const (
 	mediaLife = 72 * time.Hour
-	mediaKept = 2000 // files of one account; the oldest go first
+	// mediaBytes bounds the files of one account; the oldest go first.
+	mediaBytes = 128 << 20
 )
 
 // mediaLimits are the sizes that media/upload takes, in bytes.
@@ -41,18 +42,20 @@ func (a *account) storeMedia(kind, name string, body []byte, now time.Time) stri
 	f := &mediaFile{id: randomText(64), kind: kind, name: name, body: body, at: now}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if len(a.media) >= mediaKept {
-		var oldest *mediaFile
-		for _, m := range a.media {
-			if oldest == nil || m.at.Before(oldest.at) {
-				oldest = m
-			}
-		}
+	a.media[f.id] = f
+	a.mediaOrder = append(a.mediaOrder, f)
+	a.mediaSize += mediaWeight(f)
+	for a.mediaSize > mediaBytes && len(a.mediaOrder) > 1 {
+		oldest := a.mediaOrder[0]
+		a.mediaOrder = a.mediaOrder[1:]
+		a.mediaSize -= mediaWeight(oldest)
 		delete(a.media, oldest.id)
 	}
-	a.media[f.id] = f
 	return f.id
 }
+
+// mediaWeight counts an empty file too.
+func mediaWeight(f *mediaFile) int { return len(f.body) + 512 }
 
 func (a *account) mediaFile(id string, now time.Time) *mediaFile {
 	a.mu.Lock()

@@ -24,6 +24,9 @@ const (
 	// three of them span what WeChat gives a server to come back.
 	retryGap = 5 * time.Second
 
+	// hangUpAfter is when a disconnect fault cuts the connection.
+	hangUpAfter = 500 * time.Millisecond
+
 	modePlain      = "plain"
 	modeCompatible = "compatible"
 	modeEncrypted  = "encrypted"
@@ -302,9 +305,16 @@ func (s *Sim) attempt(ctx context.Context, p *push, m sealed) (Attempt, result) 
 		s.core.Pause(ctx, f.Wait(callbackTimeout))
 		s.core.Counters.Call(p.target, f.Kind)
 		return Attempt{Error: f.Kind, LatencyMS: f.Wait(callbackTimeout).Milliseconds()}, resultFailed
-	case simcore.FaultTimeoutAfterAccept, simcore.FaultDisconnect:
+	case simcore.FaultTimeoutAfterAccept:
 		// The server answers, and the answer is lost on the way back.
 		a, _ := s.post(ctx, p, m)
+		s.core.Counters.Call(p.target, f.Kind)
+		return Attempt{Error: f.Kind, LatencyMS: a.LatencyMS}, resultFailed
+	case simcore.FaultDisconnect:
+		// The platform hangs up while the server is at work.
+		cut, cancel := context.WithTimeout(ctx, f.Wait(hangUpAfter))
+		defer cancel()
+		a, _ := s.post(cut, p, m)
 		s.core.Counters.Call(p.target, f.Kind)
 		return Attempt{Error: f.Kind, LatencyMS: a.LatencyMS}, resultFailed
 	case simcore.FaultSlow, simcore.FaultDelay:

@@ -74,28 +74,30 @@ type account struct {
 	key  wxcrypt.Key
 	next atomic.Uint64 // of the callback addresses
 
-	mu        sync.Mutex
-	templates map[string]simcore.WeChatTemplate
-	tokens    map[string]*token
-	stable    *token
-	legacy    *token
-	force     forceState
-	quotas    map[string]*quota
-	clears    monthCount
-	media     map[string]*mediaFile
-	scenes    map[string]scene // by ticket
-	permanent int
-	menu      *menu
-	sent      map[clientMsg]sentMsg // client_msg_id
-	sentOrder []sentMark
-	codes     map[string]*oauthCode
-	grants    map[string]*oauthGrant
-	jsTicket  ticket
-	lastPush  pushStamp // for the replay of a nonce
-	rids      map[string]ridRecord
-	ridOrder  []string
-	followers int
-	remarks   map[string]string
+	mu         sync.Mutex
+	templates  map[string]simcore.WeChatTemplate
+	tokens     map[string]*token
+	stable     *token
+	legacy     *token
+	force      forceState
+	quotas     map[string]*quota
+	clears     monthCount
+	media      map[string]*mediaFile
+	mediaOrder []*mediaFile // oldest first
+	mediaSize  int
+	scenes     map[string]scene // by ticket
+	permanent  int
+	menu       *menu
+	sent       map[clientMsg]sentMsg // client_msg_id
+	sentOrder  []sentMark
+	codes      map[string]*oauthCode
+	grants     map[string]*oauthGrant
+	jsTicket   ticket
+	lastPush   pushStamp // for the replay of a nonce
+	rids       map[string]ridRecord
+	ridOrder   []string
+	followers  int
+	remarks    map[string]string
 }
 
 // user is one WeChat user as one account knows him.
@@ -193,6 +195,11 @@ func buildAccounts(list []simcore.Account) (map[string]*account, []*account, err
 		}
 		if cfg.Mode != modePlain && !a.key.Valid() {
 			return nil, nil, &simcore.BadInput{Field: field + "encoding_aes_key", Message: "is needed in mode " + cfg.Mode}
+		}
+		for j, address := range cfg.CallbackURLs {
+			if !simcore.IsAddress(address) {
+				return nil, nil, &simcore.BadInput{Field: fmt.Sprintf("%scallback_urls[%d]", field, j), Message: "is no http address"}
+			}
 		}
 		for _, t := range cfg.Templates {
 			a.templates[t.TemplateID] = t

@@ -655,11 +655,25 @@ func TestUsersQRTicketMenu(t *testing.T) {
 	if _, has := out["errcode"]; has || out["ticket"] == "" {
 		t.Errorf("qr %v", out)
 	}
+	shown := func() int {
+		resp, err := b.client.Get(b.url + "/mp.weixin.qq.com/cgi-bin/showqrcode?ticket=" + url.QueryEscape(out["ticket"].(string)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		return resp.StatusCode
+	}
+	if shown() != http.StatusOK {
+		t.Error("a code has no picture")
+	}
 	b.act(stranger, "scan", map[string]any{"ticket": out["ticket"]})
 	if got := b.back.all(); got[0].msg.EventKey != "qrscene_home-7" {
 		t.Errorf("scan %+v", got[0].msg)
 	}
 	b.advance(time.Minute)
+	if shown() != http.StatusNotFound {
+		t.Error("an old code is still shown")
+	}
 	if status, _ := b.do(http.MethodPost, "/sim/residents/"+stranger+"/scan", map[string]any{"ticket": out["ticket"]}); status != http.StatusConflict {
 		t.Errorf("an old code was scanned: %d", status)
 	}
@@ -812,7 +826,11 @@ func TestCallbackFaults(t *testing.T) {
 			t.Parallel()
 			b := newBench(t, nil)
 			b.back.replyWith(func(r received) (int, string) { return 200, textReply(t, r, "ok") })
-			b.fault(simcore.Fault{Target: "wechat.callback", Kind: c.kind, Times: 1, MS: 10})
+			ms := int64(10)
+			if c.kind == simcore.FaultDisconnect {
+				ms = 3000 // the server of this test must have heard it
+			}
+			b.fault(simcore.Fault{Target: "wechat.callback", Kind: c.kind, Times: 1, MS: ms})
 			d := b.act(follower, "messages", map[string]any{"text": "hi", "retry_gap_ms": 0})
 			if len(d.Attempts) != c.attempts || len(b.back.all()) != c.heard {
 				t.Errorf("%d attempts, want %d; heard %d, want %d", len(d.Attempts), c.attempts, len(b.back.all()), c.heard)

@@ -181,8 +181,11 @@ func (s *Sim) finishTemplate(ctx context.Context, u *user, it ChatItem, msgID in
 	}
 	u.mu.Unlock()
 	m := simcore.Match{OpenID: openID}
-	if f := s.core.Faults.Take("wechat.template_result", m, simcore.FaultReceipt); f != nil {
-		status = f.Code.String("failed: system failed")
+	for _, target := range []string{"wechat.template_result", "wechat.template_send"} {
+		if f := s.core.Faults.Take(target, m, simcore.FaultReceipt); f != nil {
+			status = f.Code.String("failed: system failed")
+			break
+		}
 	}
 	if status == "success" {
 		s.show(u, it)
