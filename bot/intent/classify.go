@@ -9,26 +9,31 @@ import (
 // long text only the beginning and the end are looked at.
 func (c *Classifier) Classify(in Input) Result {
 	text := c.normalise(in.Text)
-	res := c.single(text)
-	res.Slots = c.slots.read(text)
+	if spaced(text) {
+		text = squeeze(text)
+	}
+	slots := c.slots.read(text)
+	res := c.single(text, slots)
+	res.Slots = slots
 	c.withHistory(&res, text, in.History)
 	return res
 }
 
 // single reads a message without its history.
-func (c *Classifier) single(text []rune) Result {
+func (c *Classifier) single(text []rune, slots Slots) Result {
 	if d := c.emergency(text); d.kind != nil {
 		return c.emergencyResult(d, text)
 	}
 	got := c.match.find(text)
-	res := c.byWhole(text, got)
+	about := c.topic(got)
+	res := c.byWhole(text)
 	if res.Intent == "" {
-		res = c.byScore(text, got)
+		res = c.byScore(text, got, slots, about)
 	}
-	res.Topic, _ = c.topic(got)
-	res.Category = c.category(res.Intent, got)
+	res.Topic = about.topic
+	res.Category = c.category(res.Intent, got, about)
 	res.Emotion = c.emotional(got)
-	res.Insult = anyOf(got, c.speaks["insult"])
+	res.Insult = got.anyOf(c.speaks["insult"])
 	return res
 }
 
@@ -38,12 +43,9 @@ func (c *Classifier) emergencyResult(d danger, text []rune) Result {
 		Topic: d.kind.topic, Confidence: 0.95, Emotion: true,
 	}
 	got := c.match.find(text)
-	for _, g := range c.groups {
-		if g.category == "facilities_play" && anyOf(got, g.patterns) && d.kind.kind != DangerMissing && d.kind.kind != DangerViolence && d.kind.topic != "electric" {
-			if d.kind.kind == DangerFallingObject || !anyOf(got, c.speaks["water_rescue"]) {
-				res.Category, res.Topic = g.category, "facilities"
-			}
-		}
+	hurtByGear := d.kind.kind == DangerFallingObject || d.kind.kind == DangerPersonDown
+	if hurtByGear && got.anyOf(c.speaks["play_gear"]) {
+		res.Category, res.Topic = "facilities_play", "facilities"
 	}
 	return res
 }
@@ -52,11 +54,12 @@ var (
 	codeAlone = regexp.MustCompile(`^[a-z]{0,2}#?\d{5,9}$`)
 	noWords   = regexp.MustCompile(`^[^\p{L}\p{N}]*$`)
 	ratingish = regexp.MustCompile(`^[1-5]$`)
+	offScale  = regexp.MustCompile(`^[给打评我就只能最多个]{0,5}\d{1,3}分`)
 	bracketed = regexp.MustCompile(`^(\[[^\]]{1,6}\]\s*)+$`)
 )
 
 // byWhole knows messages that are nothing but a greeting, a rating, a number.
-func (c *Classifier) byWhole(text []rune, _ found) Result {
+func (c *Classifier) byWhole(text []rune) Result {
 	s := string(text)
 	b := bare(text)
 	sure := Result{Confidence: 0.95}
@@ -82,19 +85,19 @@ func (c *Classifier) byWhole(text []rune, _ found) Result {
 // minimum is the score below which nothing is recognised.
 const minimum = 1
 
-func (c *Classifier) byScore(text []rune, got found) Result {
+func (c *Classifier) byScore(text []rune, got found, slots Slots, about subject) Result {
 	best, second := scored{}, scored{}
 	scores := map[string]int{}
 	for _, in := range c.intents {
 		sum := 0
 		for _, r := range in.rules {
-			if anyOf(got, r.patterns) {
+			if got.anyOf(r.patterns) {
 				sum += r.weight
 			}
 		}
 		scores[in.intent] = sum
 	}
-	c.adjust(text, got, scores)
+	adjust(text, scores, slots, about)
 	for _, in := range c.intents {
 		s := scored{in.intent, scores[in.intent]}
 		switch {
@@ -105,7 +108,7 @@ func (c *Classifier) byScore(text []rune, got found) Result {
 		}
 	}
 	if best.score < minimum {
-		return c.fallback(text, got)
+		return fallback(text, about)
 	}
 	res := Result{Intent: best.intent, Confidence: confidence(best.score, second.score)}
 	if second.score >= 3 && second.score*2 >= best.score {
@@ -125,11 +128,11 @@ func confidence(best, second int) float64 {
 }
 
 // adjust settles the known conflicts between intents.
-func (c *Classifier) adjust(text []rune, got found, s map[string]int) {
+func adjust(text []rune, s map[string]int, slots Slots, about subject) {
 	// An insult with a matter is a complaint; without one it is abuse.
 	matter := s[IntentRepair] + s[IntentUrge] + s[IntentInquiry] + s[IntentHelp] + s[IntentSuggestion]
 	if s[IntentAbuse] > 0 {
-		if _, hasTopic := c.topic(got); hasTopic != "" || matter > 1 || s[IntentComplaint] > 3 {
+		if about.topic != "" || matter > 1 || s[IntentComplaint] > 3 {
 			s[IntentAbuse] = 0
 			s[IntentComplaint] += 2
 		} else {
@@ -144,27 +147,44 @@ func (c *Classifier) adjust(text []rune, got found, s map[string]int) {
 	if s[IntentPraise] >= 3 && s[IntentThanks] > 0 {
 		s[IntentPraise] += 2
 	}
-	// A long message is no rating.
-	if len(text) > 40 {
+	if slots.Rating > 0 {
+		s[IntentRating] += 4
+	}
+	if offScale.MatchString(string(text)) {
+		s[IntentRating] += 4
+	}
+	// A long message is no rating, unless it gives a number.
+	if len(text) > 40 && slots.Rating == 0 {
 		s[IntentRating] -= 3
 	}
-}
-
-// fallback reads what no cue decided.
-func (c *Classifier) fallback(text []rune, got found) Result {
-	if _, category := c.topic(got); category != "" && len(text) >= 4 {
-		return Result{Intent: IntentComplaint, Confidence: 0.3, Also: []string{IntentRepair}}
+	// Who he is, and nothing else.
+	if len(text) <= 24 && slots != (Slots{}) && slots.Rating == 0 && slots.CaseNo == "" && matter == 0 && s[IntentComplaint] == 0 && s[IntentSpam] == 0 {
+		s[IntentIdentity] += 3
 	}
-	return Result{Intent: IntentOther, Confidence: 0.2}
 }
 
-// topic returns the soft label and the category that follows from it.
-func (c *Classifier) topic(got found) (topic, category string) {
+// fallback reads what no cue decided, from its topic: what breaks is reported,
+// what annoys is complained about.
+func fallback(text []rune, about subject) Result {
+	switch {
+	case about.topic == "" || len(text) < 4:
+		return Result{Intent: IntentOther, Confidence: 0.2}
+	case about.category == "engineering":
+		return Result{Intent: IntentRepair, Confidence: 0.3, Also: []string{IntentComplaint}}
+	}
+	return Result{Intent: IntentComplaint, Confidence: 0.3, Also: []string{IntentRepair}}
+}
+
+// subject is the soft label of a message and the category that follows from it.
+type subject struct{ topic, category string }
+
+func (c *Classifier) topic(got found) subject {
 	best := 0
+	var about subject
 	for _, t := range c.topics {
 		n := 0
 		for _, id := range t.patterns {
-			if got[id] {
+			if got.has(id) {
 				n++
 			}
 		}
@@ -172,25 +192,26 @@ func (c *Classifier) topic(got found) (topic, category string) {
 			continue
 		}
 		if score := t.weight*2 + n*2; score > best {
-			best, topic, category = score, t.topic, t.category
+			best, about = score, subject{t.topic, t.category}
 		}
 	}
-	return topic, category
+	return about
 }
 
 // category is set where the intent has one.
-func (c *Classifier) category(intent string, got found) string {
-	topic, byTopic := c.topic(got)
+func (c *Classifier) category(intent string, got found, about subject) string {
 	switch intent {
 	case IntentRepair:
-		return repairCategory(topic)
-	case IntentComplaint, IntentSuggestion, IntentPraise, IntentHelp:
-		return c.mattersTo(byTopic, got)
+		return repairCategory(about.topic)
+	case IntentHelp:
+		return c.helpCategory(about.category, got)
+	case IntentComplaint, IntentSuggestion, IntentPraise:
+		return c.mattersTo(about.category, got)
 	case IntentUrge:
-		if byTopic == "" {
+		if about.category == "" {
 			return ""
 		}
-		return c.mattersTo(byTopic, got)
+		return c.mattersTo(about.category, got)
 	}
 	return ""
 }
@@ -207,7 +228,7 @@ func repairCategory(topic string) string {
 
 func (c *Classifier) mattersTo(byTopic string, got found) string {
 	for _, g := range c.groups {
-		if anyOf(got, g.patterns) {
+		if got.anyOf(g.patterns) {
 			return g.category
 		}
 	}
@@ -217,7 +238,19 @@ func (c *Classifier) mattersTo(byTopic string, got found) string {
 	return "other"
 }
 
-func (c *Classifier) emotional(got found) bool { return anyOf(got, c.speaks["emotion"]) }
+// helpCategory: people with special needs first, things lost or locked with the
+// guards, a fault with the engineers.
+func (c *Classifier) helpCategory(byTopic string, got found) string {
+	switch {
+	case got.anyOf(c.speaks["special_needs"]):
+		return "special_needs"
+	case got.anyOf(c.speaks["guards"]) || byTopic == "":
+		return "order_security"
+	}
+	return byTopic
+}
+
+func (c *Classifier) emotional(got found) bool { return got.anyOf(c.speaks["emotion"]) }
 
 // historyDepth is how far back a matter may lie.
 const historyDepth = 5
@@ -247,7 +280,7 @@ func (c *Classifier) withHistory(res *Result, text []rune, history []string) {
 			}
 			return
 		}
-		if prev := c.single(earlier); prev.Topic != "" && res.Topic == "" && !closing(res.Intent) {
+		if prev := c.single(earlier, Slots{}); prev.Topic != "" && res.Topic == "" && !closing(res.Intent) {
 			res.Topic, res.Continues = prev.Topic, true
 			if res.Category == "" && res.Intent == IntentUrge {
 				res.Category = prev.Category
@@ -272,6 +305,8 @@ func (c *Classifier) dependent(res *Result, text []rune) bool {
 		return false
 	}
 	switch res.Intent {
+	case IntentInquiry, IntentSuggestion:
+		return res.Topic == "" && len(text) <= 12
 	case IntentUrge, IntentIdentity, IntentOther, IntentHelp, IntentHandoff, IntentAbuse:
 		return true
 	}

@@ -16,7 +16,7 @@ func (c *Classifier) emergency(text []rune) danger {
 	got := c.match.find(masked)
 	var kind *dangerKind
 	for i := range c.kinds {
-		if anyOf(got, c.kinds[i].patterns) {
+		if got.anyOf(c.kinds[i].patterns) {
 			kind = &c.kinds[i]
 			break
 		}
@@ -33,11 +33,13 @@ func (c *Classifier) emergency(text []rune) danger {
 
 // suppressed weighs what speaks against a present danger. Doubt counts as danger.
 func (c *Classifier) suppressed(got found) bool {
-	says := func(cue string) bool { return anyOf(got, c.speaks[cue]) }
+	says := func(cue string) bool { return got.anyOf(c.speaks[cue]) }
 	switch {
 	case says("drill") && !says("notdrill"):
 		return true
 	case says("clear") && !says("notclear"):
+		return true
+	case says("conditional") && !says("urgent"):
 		return true
 	case says("past") && (says("settled") || !says("ongoing")):
 		return true
@@ -63,13 +65,4 @@ func (c *Classifier) mask(text []rune) []rune {
 		}
 	}
 	return out
-}
-
-func anyOf(got found, patterns []int) bool {
-	for _, id := range patterns {
-		if got[id] {
-			return true
-		}
-	}
-	return false
 }

@@ -10,6 +10,7 @@ import (
 
 // Gaps of the pattern language, in characters. No gap crosses a full stop.
 const (
+	farGap   = 20
 	wideGap  = 8
 	shortGap = 3
 )
@@ -17,7 +18,7 @@ const (
 // matcher finds many words at once (Aho-Corasick) and from them the patterns.
 //
 // A pattern is words and {classes} in order. Between them * lets up to 8
-// characters pass and ~ up to 3, neither across the end of a sentence; without
+// characters pass, ** up to 20 and ~ up to 3, none across the end of a sentence; without
 // them the parts touch. ^ and $ bind to the beginning and the end of the message.
 type matcher struct {
 	nodes    []node
@@ -26,6 +27,7 @@ type matcher struct {
 	classes  map[string][]int
 	patterns []pattern
 	byFirst  map[int][]int // word id -> patterns that may begin with it
+	inner    map[int]bool  // word ids that stand behind the first part of a pattern
 }
 
 type node struct {
@@ -46,7 +48,7 @@ type patPart struct {
 }
 
 func newMatcher(classes map[string][]string) (*matcher, error) {
-	m := &matcher{nodes: []node{{}}, index: map[string]int{}, classes: map[string][]int{}, byFirst: map[int][]int{}}
+	m := &matcher{nodes: []node{{}}, index: map[string]int{}, classes: map[string][]int{}, byFirst: map[int][]int{}, inner: map[int]bool{}}
 	for name, words := range classes {
 		for _, w := range words {
 			if w == "" {
@@ -97,11 +99,14 @@ func (m *matcher) pattern(src string) (int, error) {
 	for rest != "" {
 		switch rest[0] {
 		case '*', '~':
-			gap = shortGap
-			if rest[0] == '*' {
-				gap = wideGap
+			switch {
+			case strings.HasPrefix(rest, "**"):
+				gap, rest = farGap, rest[2:]
+			case rest[0] == '*':
+				gap, rest = wideGap, rest[1:]
+			default:
+				gap, rest = shortGap, rest[1:]
 			}
-			rest = rest[1:]
 			continue
 		case '{':
 			name, tail, ok := strings.Cut(rest[1:], "}")
@@ -128,6 +133,11 @@ func (m *matcher) pattern(src string) (int, error) {
 	m.patterns = append(m.patterns, p)
 	for _, w := range p.parts[0].words {
 		m.byFirst[w] = append(m.byFirst[w], id)
+	}
+	for _, part := range p.parts[1:] {
+		for _, w := range part.words {
+			m.inner[w] = true
+		}
 	}
 	return id, nil
 }
@@ -161,8 +171,22 @@ func (m *matcher) has(n int, r rune) bool {
 	return ok
 }
 
-// found holds the patterns that match a text.
-type found map[int]bool
+// found is the set of patterns that match a text, one bit each.
+type found []uint64
+
+func (f found) has(id int) bool { return f[id>>6]&(1<<(id&63)) != 0 }
+
+func (f found) add(id int) { f[id>>6] |= 1 << (id & 63) }
+
+// anyOf says that one of the patterns matches.
+func (f found) anyOf(patterns []int) bool {
+	for _, id := range patterns {
+		if f.has(id) {
+			return true
+		}
+	}
+	return false
+}
 
 // hit is one word at a place.
 type hit struct{ word, start, end int }
@@ -172,11 +196,11 @@ type hit struct{ word, start, end int }
 func (m *matcher) find(text []rune) found {
 	byWord, order := m.hits(text)
 	frame := frameOf(text)
-	got := found{}
+	got := make(found, len(m.patterns)/64+1)
 	for _, h := range order {
 		for _, id := range m.byFirst[h.word] {
-			if !got[id] && m.matches(id, h, byWord, frame) {
-				got[id] = true
+			if !got.has(id) && m.matches(id, h, byWord, frame) {
+				got.add(id)
 			}
 		}
 	}
@@ -194,7 +218,9 @@ func (m *matcher) hits(text []rune) (map[int][]hit, []hit) {
 		at = m.nodes[at].next[r]
 		for _, w := range m.nodes[at].out {
 			h := hit{word: w, start: i + 1 - len(m.words[w]), end: i + 1}
-			byWord[w] = append(byWord[w], h)
+			if m.inner[w] {
+				byWord[w] = append(byWord[w], h)
+			}
 			order = append(order, h)
 		}
 	}
@@ -249,6 +275,9 @@ func (m *matcher) matches(id int, first hit, byWord map[int][]hit, t textFrame) 
 	stops := t.stops
 	if p.begin && first.start > t.begin {
 		return false
+	}
+	if len(p.parts) == 1 {
+		return !p.end || first.end >= t.end
 	}
 	ends := []int{first.end}
 	for _, part := range p.parts[1:] {

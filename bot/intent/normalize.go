@@ -42,6 +42,28 @@ func shorten(s string) string {
 	return strings.ToValidUTF8(s[:maxHead*utf8Max], " ") + "\n" + strings.ToValidUTF8(s[len(s)-maxTail*utf8Max:], " ")
 }
 
+// spaced says that a message is written with a blank after each character, which
+// would hide every word of it.
+func spaced(rs []rune) bool {
+	alone := 0
+	for i := 1; i+1 < len(rs); i++ {
+		if rs[i] == ' ' && unicode.Is(unicode.Han, rs[i-1]) && unicode.Is(unicode.Han, rs[i+1]) && (i < 2 || rs[i-2] == ' ' || i == 1) {
+			alone++
+		}
+	}
+	return alone >= 2 && alone*3 >= len(rs)
+}
+
+func squeeze(rs []rune) []rune {
+	out := make([]rune, 0, len(rs))
+	for _, r := range rs {
+		if r != ' ' {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
 // fold maps one character; ok is false for what is dropped.
 func (c *Classifier) fold(r rune) (rune, bool) {
 	switch {

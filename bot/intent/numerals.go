@@ -7,16 +7,27 @@ import (
 
 // cnDigit maps Chinese digits in all writings; tens and hundreds are not digits.
 func cnDigit(r rune) (byte, bool) {
-	const (
-		writings = "零〇一二三四五六七八九两幺壹贰叁肆伍陆柒捌玖"
-		digits   = "0012345678921123456789"
-	)
-	i := 0
-	for _, w := range writings {
-		if w == r {
-			return digits[i], true
-		}
-		i++
+	switch r {
+	case '零', '〇':
+		return '0', true
+	case '一', '幺', '壹':
+		return '1', true
+	case '二', '两', '贰':
+		return '2', true
+	case '三', '叁':
+		return '3', true
+	case '四', '肆':
+		return '4', true
+	case '五', '伍':
+		return '5', true
+	case '六', '陆':
+		return '6', true
+	case '七', '柒':
+		return '7', true
+	case '八', '捌':
+		return '8', true
+	case '九', '玖':
+		return '9', true
 	}
 	return 0, false
 }
