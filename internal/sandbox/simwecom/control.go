@@ -17,6 +17,12 @@ import (
 	"guanjia/internal/sandbox/simcore"
 )
 
+// controlRoutes adds the /sim/ calls. Beyond the common ones there are:
+// PUT /sim/groups/{chatid} {"name","members","bots"} (who is in a group; bots that
+// are taken out get 93008), POST /sim/staff/{userid}/enter (opens the 1:1 chat),
+// POST /sim/staff/{userid}/oauth (the code an H5 page would get), and
+// GET, PUT /sim/wecom {"cipher_userids","quote_cards"} for what differs between
+// tenants.
 func (s *Sim) controlRoutes(r chi.Router) {
 	r.Get("/sim/groups", s.listGroups)
 	r.Post("/sim/groups", s.createGroup)
@@ -249,7 +255,8 @@ func (i *image) UnmarshalJSON(b []byte) error {
 }
 
 // speak lets a member say something. Bots hear it only where they are addressed by
-// name, in a 1:1 chat always.
+// name, in a 1:1 chat always. A bot without a connection is waited for five seconds;
+// "heard" says whether the words reached one.
 func (s *Sim) speak(w http.ResponseWriter, r *http.Request, c *chat) {
 	var in said
 	if !simcore.ReadJSON(w, r, &in) {

@@ -101,6 +101,12 @@ export class Feed {
       }
     } catch (err) {
       if (err.name === "AbortError") return;
+      if (err.status === 404) {
+        // The simulators got another world: what this feed shows is no more.
+        this.stop();
+        emit("gone");
+        return;
+      }
       wait = slow;
     }
     if (document.hidden) wait = Math.max(wait, slow);

@@ -234,6 +234,20 @@ export function composer(form, field, send) {
   field.addEventListener("input", () => grow(field));
 }
 
+// arrows moves between the tabs of a list with the arrow keys.
+export function arrows(list) {
+  list.addEventListener("keydown", (e) => {
+    const step = { ArrowRight: 1, ArrowLeft: -1 }[e.key];
+    const tabs = [...list.querySelectorAll('[role="tab"]')];
+    const at = tabs.indexOf(document.activeElement);
+    if (!step || at < 0) return;
+    const next = (at + step + tabs.length) % tabs.length;
+    tabs[next].click();
+    // Choosing may have drawn the list anew.
+    list.querySelectorAll('[role="tab"]')[next]?.focus();
+  });
+}
+
 export function chip(text, field, label = text) {
   return h("button", { type: "button", class: "chip", title: text, onclick: () => fill(field, text) }, label);
 }

@@ -2,7 +2,7 @@
 // the member who is chosen to speak.
 
 import { get, post, seg, emit, on, Feed } from "./api.js";
-import { $, h, toast, complain, clockText, avatar, markdown, link, Thread, composer, chip, fill, readBase64, remember, recall } from "./dom.js";
+import { $, h, toast, complain, clockText, avatar, markdown, link, Thread, composer, chip, fill, arrows, readBase64, remember, recall } from "./dom.js";
 
 const caseNo = /#(\d{6,9})(?!\d)/;
 const commands = /^\s*(接单|完成|转派|撤回|我的|待接单|帮助|绑定|通知)/;
@@ -126,7 +126,7 @@ export function groupPane(state) {
     const tabs = groups.map((g) => ({ id: g.chatid, name: g.name || g.chatid }));
     tabs.push({ id: "@single", name: `与${state.bot}单聊` });
     $("rooms").replaceChildren(...tabs.map((t) => h("button", {
-      type: "button", role: "tab", class: "room", "aria-selected": String(room?.key === t.id), "aria-controls": "group-chat",
+      type: "button", role: "tab", class: "room", "aria-selected": String(room?.key === t.id), tabindex: room?.key === t.id ? "0" : "-1", "aria-controls": "group-chat",
       onclick: () => select(t.id),
     }, t.name, unread.get(t.id) ? h("b", { class: "count", "aria-label": `${unread.get(t.id)} 条新消息` }, String(unread.get(t.id))) : null)));
     emit("group-unread", [...unread.values()].reduce((a, b) => a + b, 0));
@@ -245,6 +245,7 @@ export function groupPane(state) {
       thread.put(items, true);
     }
   });
+  arrows($("rooms"));
   $("quote-drop").addEventListener("click", () => setQuote(null));
   $("insert-at").addEventListener("click", () => fill(field, `@${state.bot} ${field.value.replace(`@${state.bot}`, "").trimStart()}`));
   $("group-image").addEventListener("change", async (e) => {

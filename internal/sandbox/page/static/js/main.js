@@ -1,5 +1,5 @@
 import { on } from "./api.js";
-import { $ } from "./dom.js";
+import { $, arrows } from "./dom.js";
 import { phonePane } from "./phone.js";
 import { groupPane } from "./group.js";
 import { smsPane } from "./sms.js";
@@ -33,19 +33,20 @@ function news(name) {
 }
 
 for (const n of names) $("tab-" + n).addEventListener("click", () => show(n));
-document.querySelector(".tabs").addEventListener("keydown", (e) => {
-  const step = { ArrowRight: 1, ArrowLeft: -1 }[e.key];
-  if (!step) return;
-  const at = names.findIndex((n) => $("tab-" + n).getAttribute("aria-selected") === "true");
-  const next = names[(at + step + names.length) % names.length];
-  show(next);
-  $("tab-" + next).focus();
-});
+arrows(document.querySelector(".tabs"));
 for (const b of document.querySelectorAll("[data-close]")) b.addEventListener("click", () => b.closest("dialog").close());
 for (const d of document.querySelectorAll("dialog")) {
   d.addEventListener("click", (e) => e.target === d && d.close());
 }
 
+let again = 0;
+on("gone", () => {
+  clearTimeout(again);
+  again = setTimeout(() => {
+    group.load();
+    phone.reload();
+  }, 1000);
+});
 on("offline", (is) => ($("offline").hidden = !is));
 on("phone", (e) => e.news && !e.first && news("phone"));
 on("group", (e) => e.news && !e.first && news("group"));

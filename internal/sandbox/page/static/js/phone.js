@@ -121,7 +121,7 @@ export function phonePane(state) {
 
   function select(openid) {
     const r = residents.find((x) => x.openid === openid) || null;
-    if (r?.openid === state.resident?.openid) {
+    if (r && r.openid === state.resident?.openid && !feed?.abort.signal.aborted) {
       state.resident = r;
       showResident();
       return;
