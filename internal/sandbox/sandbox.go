@@ -176,7 +176,7 @@ func (s *Server) getWorld(w http.ResponseWriter, _ *http.Request) {
 		m.WriteWorld(&world)
 	}
 	s.mu.Unlock()
-	simcore.WriteJSON(w, http.StatusOK, world)
+	simcore.WriteJSON(w, http.StatusOK, world.Filled())
 }
 
 func (s *Server) putFaults(w http.ResponseWriter, r *http.Request) {

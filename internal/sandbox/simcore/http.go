@@ -167,36 +167,30 @@ func NotFound(w http.ResponseWriter, what string) {
 const maxLongPoll = 25 * time.Second
 
 // ServeFeed answers a GET ...?after= on a feed with {"items","last_seq"}.
-// With wait=SECONDS it waits that long for the first item. keep, when not
-// nil, filters.
-func ServeFeed[T any](w http.ResponseWriter, r *http.Request, f *Feed[T], keep func(T) bool) {
+// With wait=SECONDS it waits that long for the first item. read, when not
+// nil, reads something narrower than the whole feed.
+func ServeFeed[T any](w http.ResponseWriter, r *http.Request, f *Feed[T], read func(after int64) (items []T, last int64)) {
+	if read == nil {
+		read = f.After
+	}
 	after, err := strconv.ParseInt(defaultTo(r.URL.Query().Get("after"), "0"), 10, 64)
 	if err != nil {
 		WriteError(w, http.StatusBadRequest, "bad_request", "after must be a number", "after")
 		return
 	}
-	var items []T
-	var last int64
-	if s := r.URL.Query().Get("wait"); s != "" {
-		n, err := strconv.ParseFloat(s, 64)
-		if err != nil || n < 0 {
-			WriteError(w, http.StatusBadRequest, "bad_request", "wait must be a number of seconds", "wait")
-			return
-		}
-		ctx, cancel := context.WithTimeout(r.Context(), min(time.Duration(n*float64(time.Second)), maxLongPoll))
-		defer cancel()
-		items, last = f.Wait(ctx, after)
-	} else {
-		items, last = f.After(after)
+	n, err := strconv.ParseFloat(defaultTo(r.URL.Query().Get("wait"), "0"), 64)
+	if err != nil || !(n >= 0) {
+		WriteError(w, http.StatusBadRequest, "bad_request", "wait must be a number of seconds", "wait")
+		return
 	}
-	if keep != nil {
-		kept := make([]T, 0, len(items))
-		for _, it := range items {
-			if keep(it) {
-				kept = append(kept, it)
-			}
+	items, last := read(after)
+	if n > 0 {
+		ctx, cancel := context.WithTimeout(r.Context(), time.Duration(min(n, maxLongPoll.Seconds())*float64(time.Second)))
+		defer cancel()
+		for len(items) == 0 && ctx.Err() == nil {
+			f.Wait(ctx, max(last, after))
+			items, last = read(after)
 		}
-		items = kept
 	}
 	if items == nil {
 		items = []T{}

@@ -270,6 +270,25 @@ func (w World) Clone() World {
 	return c
 }
 
+// Filled has empty lists where there is nothing, for whoever reads the JSON.
+func (w World) Filled() World {
+	fill(&w.Accounts)
+	fill(&w.Bots)
+	fill(&w.Corps)
+	fill(&w.Webhooks)
+	fill(&w.SMS)
+	fill(&w.Residents)
+	fill(&w.Groups)
+	fill(&w.Staff)
+	return w
+}
+
+func fill[T any](list *[]T) {
+	if *list == nil {
+		*list = []T{}
+	}
+}
+
 // IsAddress says whether a callback address can be called.
 func IsAddress(s string) bool {
 	u, err := url.Parse(s)

@@ -15,12 +15,27 @@ import (
 // inbox is GET /sim/sms.
 func (s *Sim) inbox(w http.ResponseWriter, r *http.Request) {
 	phone := r.URL.Query().Get("phone")
-	var keep func(Item) bool
-	if phone != "" {
-		want, _ := normalPhone(phone)
-		keep = func(it Item) bool { return it.Phone == want }
+	if phone == "" {
+		simcore.ServeFeed(w, r, s.feed, nil)
+		return
 	}
-	simcore.ServeFeed(w, r, s.feed, keep)
+	number, _ := normalPhone(phone)
+	simcore.ServeFeed(w, r, s.feed, func(after int64) ([]Item, int64) { return s.itemsOf(number, after) })
+}
+
+// itemsOf reads one phone's texts without going through everybody's.
+func (s *Sim) itemsOf(phone string, after int64) (items []Item, last int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, t := range s.byPhone[phone] {
+		if t.seq <= after {
+			continue
+		}
+		if it, ok := s.feed.Get(t.seq); ok {
+			items = append(items, it)
+		}
+	}
+	return items, s.feed.Last()
 }
 
 // reportByHand is POST /sim/sms/{biz_id}/report. It replaces the automatic

@@ -602,6 +602,44 @@ func sorted(s []string) []string {
 	return s
 }
 
+func TestInboxOfOnePhone(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, nil)
+	inbox := func(query string) map[string]any {
+		t.Helper()
+		resp, err := b.client.Get(b.url + "/sim/sms" + query)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		out := map[string]any{}
+		if err := json.NewDecoder(resp.Body).Decode(&out); err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	if out := inbox("?phone=" + phoneA); len(out["items"].([]any)) != 0 || out["last_seq"] != float64(0) {
+		t.Errorf("empty inbox %v", out)
+	}
+	b.notice(phoneA, "1")
+	b.notice(phoneB, "2")
+	if out := inbox("?phone=" + phoneB); len(out["items"].([]any)) != 1 || out["items"].([]any)[0].(map[string]any)["seq"] != float64(2) {
+		t.Errorf("inbox %v", out)
+	}
+	waited := make(chan map[string]any, 1)
+	go func() { waited <- inbox("?wait=20&after=2&phone=" + phoneA) }()
+	b.notice(phoneB, "3") // wakes, but is not for this phone
+	b.notice(phoneA, "4")
+	if out := <-waited; len(out["items"].([]any)) != 1 || out["items"].([]any)[0].(map[string]any)["out_id"] != "4" {
+		t.Errorf("waited for %v", out)
+	}
+	for _, query := range []string{"?after=x", "?wait=-1", "?wait=NaN"} {
+		if out := inbox(query); out["error"] == nil {
+			t.Errorf("%s: %v", query, out)
+		}
+	}
+}
+
 func TestRegistry(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, nil)
