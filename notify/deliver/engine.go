@@ -99,6 +99,7 @@ type Engine struct {
 	calls    context.Context
 	inHand   atomic.Int64  // claimed, not yet recorded
 	progress atomic.Uint64 // counts everything that happened
+	rounds   map[ledger.Lane]*atomic.Uint64
 }
 
 // New makes an engine for the channels of the senders.
@@ -128,6 +129,10 @@ func New(l *ledger.Ledger, senders []Sender, o Options) *Engine {
 	}
 	for _, s := range senders {
 		e.senders[s.Channel()] = s
+	}
+	e.rounds = make(map[ledger.Lane]*atomic.Uint64, len(ledger.Lanes()))
+	for _, lane := range ledger.Lanes() {
+		e.rounds[lane] = new(atomic.Uint64)
 	}
 	e.calls, e.kill = context.WithCancel(context.Background())
 	return e
@@ -208,11 +213,11 @@ func (e *Engine) InHand() int64 { return e.inHand.Load() }
 // Settle returns when what is due by the product's clock has been sent or can
 // not be sent now: the question of a clock that was moved.
 func (e *Engine) Settle(ctx context.Context) error {
-	const look, patience = 10 * time.Millisecond, 400 * time.Millisecond
+	const look = 10 * time.Millisecond
 	tick := time.NewTicker(look)
 	defer tick.Stop()
-	seen, since := e.progress.Load(), time.Now()
 	e.maintain(ctx, false)
+	seen, rounds := e.progress.Load(), e.claimRounds()
 	for {
 		for _, lane := range ledger.Lanes() {
 			e.l.Wake(lane)
@@ -221,21 +226,44 @@ func (e *Engine) Settle(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("settle deliveries: %w", err)
 		}
-		if !due && e.inHand.Load() == 0 {
+		idle := e.inHand.Load() == 0
+		if !due && idle {
 			return nil
 		}
-		if now := e.progress.Load(); now != seen || e.inHand.Load() > 0 {
-			seen, since = now, time.Now()
+		if now := e.progress.Load(); now != seen || !idle {
+			seen, rounds = now, e.claimRounds()
 		}
-		if time.Since(since) > patience {
+		if e.lookedTwice(rounds) {
 			return nil // held by a breaker, or nobody here serves its channel
 		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
+		case <-e.done:
+			return errors.New("settle deliveries: the engine has stopped")
 		case <-tick.C:
 		}
 	}
+}
+
+// claimRounds is how often each lane has looked for something to do.
+func (e *Engine) claimRounds() map[ledger.Lane]uint64 {
+	m := make(map[ledger.Lane]uint64, len(e.rounds))
+	for lane, n := range e.rounds {
+		m[lane] = n.Load()
+	}
+	return m
+}
+
+// lookedTwice tells whether every lane has since then begun and finished a
+// look of its own that found nothing.
+func (e *Engine) lookedTwice(since map[ledger.Lane]uint64) bool {
+	for lane, n := range e.rounds {
+		if n.Load() < since[lane]+2 {
+			return false
+		}
+	}
+	return true
 }
 
 // keepHouse applies receipts as they come and does the ledger's periodic work.
@@ -417,6 +445,7 @@ func (r *runner) claim(ctx context.Context, room int) (n int, wait time.Duration
 	if len(list) > 0 {
 		e.progress.Add(1)
 	}
+	e.rounds[r.lane].Add(1)
 	wait = e.o.Poll
 	if !next.IsZero() {
 		if in := next.Sub(q.Now); in > 0 && in < wait {
@@ -479,7 +508,7 @@ func (e *Engine) admit(ctx context.Context, lane ledger.Lane, src *source) (due 
 		return e.o.Clock.Now().Add(wait), false
 	}
 	wait := src.reserve(lane, time.Now())
-	if wait > longWait {
+	if wait > longWait && lane != ledger.LaneEmergency {
 		src.giveUp()
 		return e.o.Clock.Now().Add(wait), false
 	}

@@ -102,10 +102,13 @@ type source struct {
 	reserved         float64
 
 	mu sync.Mutex
-	// all is the account's rate; rest is what others than emergencies may use.
-	all, rest *rate.Limiter
-	now       float64 // current rate, 0 for unlimited
-	raisedAt  time.Time
+	// urgent is the account's whole rate, for emergencies; rest is what the
+	// other lanes may use of it. An emergency takes its place from rest too, so
+	// that both together keep the account's rate, and never waits for places
+	// that others have taken ahead.
+	urgent, rest *rate.Limiter
+	now          float64 // current rate, 0 for unlimited
+	raisedAt     time.Time
 
 	halted  bool // money or stop: emergencies wait too
 	until   time.Time
@@ -123,7 +126,7 @@ func newSource(channel, account string, r Rate) *source {
 		s.reserved = defaultReserved
 	}
 	s.now = s.full
-	s.all = rate.NewLimiter(limitOf(s.now), s.burst)
+	s.urgent = rate.NewLimiter(limitOf(s.now), s.burst)
 	s.rest = rate.NewLimiter(limitOf(s.now*(1-s.reserved)), s.burst)
 	return s
 }
@@ -145,7 +148,7 @@ func (s *source) blocked(lane ledger.Lane, now time.Time) time.Duration {
 	s.raise(now)
 	lim := s.rest
 	if lane == ledger.LaneEmergency {
-		lim = s.all
+		lim = s.urgent
 	}
 	if lim.Limit() == rate.Inf {
 		return 0
@@ -193,24 +196,22 @@ func (s *source) giveUp() {
 }
 
 // reserve takes a place in the account's rate and says when it comes. A wait
-// that the caller does not want is handed back.
+// longer than longWait hands it back, save for an emergency, which waits.
 func (s *source) reserve(lane ledger.Lane, now time.Time) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.raise(now)
-	var others *rate.Reservation
-	wait := time.Duration(0)
-	if lane != ledger.LaneEmergency {
-		others = s.rest.ReserveN(now, 1)
-		wait = others.DelayFrom(now)
-	}
-	all := s.all.ReserveN(now, 1)
-	wait = max(wait, all.DelayFrom(now))
-	if wait > longWait {
-		all.CancelAt(now)
-		if others != nil {
-			others.CancelAt(now)
+	if lane == ledger.LaneEmergency {
+		// Not more than a second's debt: the others must come back soon after.
+		if s.rest.Limit() != rate.Inf && s.rest.TokensAt(now) > -float64(s.rest.Limit()) {
+			s.rest.ReserveN(now, 1)
 		}
+		return s.urgent.ReserveN(now, 1).DelayFrom(now)
+	}
+	place := s.rest.ReserveN(now, 1)
+	wait := place.DelayFrom(now)
+	if wait > longWait {
+		place.CancelAt(now)
 	}
 	return wait
 }
@@ -237,7 +238,7 @@ func (s *source) top() float64 {
 }
 
 func (s *source) setRate(now time.Time) {
-	s.all.SetLimitAt(now, limitOf(s.now))
+	s.urgent.SetLimitAt(now, limitOf(s.now))
 	s.rest.SetLimitAt(now, limitOf(s.now*(1-s.reserved)))
 }
 
