@@ -731,7 +731,7 @@ func TestNodeDiesBeforeTheTurn(t *testing.T) {
 			t.Fatal(err)
 		}
 		old := db.At(time.Now().Add(-5 * time.Second))
-		if _, err := d.ExecContext(t.Context(), "update messages set turn_at = $1", old); err != nil {
+		if _, err := d.ExecContext(t.Context(), "update unsettled set turn_at = $1", old); err != nil {
 			t.Fatal(err)
 		}
 		if got := n.post(t, textPush("78", "您好")); got.text != "收到:您好" {

@@ -37,7 +37,6 @@ type answerRow struct {
 	Kind    string `json:"akind"`
 	Text    string `json:"atext"`
 	Options string `json:"aoptions"`
-	Silent  bool   `json:"silent"`
 	CID     string `json:"cid"`  // conversation of the session, or ""
 	Version int64  `json:"vers"` // of the session as it was read
 	State   string `json:"state"`
@@ -78,8 +77,8 @@ func (c *Conversations) saveChats(ctx context.Context, items []Turn) ([]chatSave
 	later := map[int]bool{}
 	for i, t := range items {
 		rows[i] = answerRow{
-			MID: t.MessageID, Kind: t.Answer.Kind, Text: storable(t.Answer.Text),
-			Options: optionsText(t.Answer.Options), Silent: t.Answer.Empty(),
+			MID: t.MessageID, Kind: t.Answer.storedKind(), Text: storable(t.Answer.Text),
+			Options: optionsText(t.Answer.Options),
 		}
 		if t.Session == nil {
 			continue
@@ -120,12 +119,15 @@ func (c *Conversations) saveChats(ctx context.Context, items []Turn) ([]chatSave
 			out[i].err = ErrStale
 		case !stored[t.MessageID]:
 			out[i].err = c.whyNotStored(ctx, t)
+		case t.Answer.Empty():
+			c.done.add(t.MessageID)
 		}
 	}
 	return out, nil
 }
 
-// storeAnswers returns the messages whose answers got in.
+// storeAnswers returns the messages whose answers got in. That a message exists
+// isn't looked up here: its id comes from Receive.
 func (c *Conversations) storeAnswers(ctx context.Context, q db.Querier, rows []answerRow, later map[int]bool) (map[string]bool, error) {
 	list := make([]answerRow, 0, len(rows))
 	for i, r := range rows {
@@ -134,29 +136,17 @@ func (c *Conversations) storeAnswers(ctx context.Context, q db.Querier, rows []a
 		}
 	}
 	res, err := q.QueryContext(ctx, `
-		update messages
-		set answered_at = $2, answer_kind = r.akind, answer_text = r.atext, answer_options = r.aoptions,
-		    carrier = coalesce(messages.carrier, 'exchange'), decided_at = coalesce(messages.decided_at, $3),
-		    exchange_done = r.silent
+		insert into answers (message_id, carrier, decided_at, answered_at, kind, body, options)
+		select r.mid, 'exchange', `+db.TimeParam(q, "$2")+`, `+db.TimeParam(q, "$3")+`, r.akind, r.atext, r.aoptions
 		from `+db.Rows(q, "$1", db.TextCol("mid"), db.TextCol("akind"), db.TextCol("atext"), db.TextCol("aoptions"),
-		db.BoolCol("silent"), db.TextCol("cid"), db.IntCol("vers"))+` as r
-		where messages.id = r.mid and messages.answered_at is null
-		  and (messages.carrier is null or r.silent)
-		  and (r.cid = '' or r.vers = coalesce((select s.version from sessions s where s.conversation_id = r.cid), 0))
-		returning id`, db.RowsArg(list), db.At(c.clk.Now()), machineNow())
+		db.TextCol("cid"), db.IntCol("vers"))+` as r
+		where r.cid = '' or r.vers = coalesce((select s.version from sessions s where s.conversation_id = r.cid), 0)
+		on conflict (message_id) do update
+		set answered_at = excluded.answered_at, kind = excluded.kind, body = excluded.body, options = excluded.options
+		where answers.answered_at is null and excluded.kind = ''
+		returning message_id`, db.RowsArg(list), machineNow(), db.At(c.clk.Now()))
+	stored, err := idSet(res, err)
 	if err != nil {
-		return nil, fmt.Errorf("store answers: %w", err)
-	}
-	defer res.Close()
-	stored := make(map[string]bool, len(list))
-	for res.Next() {
-		var id string
-		if err := res.Scan(&id); err != nil {
-			return nil, fmt.Errorf("store answers: %w", err)
-		}
-		stored[id] = true
-	}
-	if err := res.Err(); err != nil {
 		return nil, fmt.Errorf("store answers: %w", err)
 	}
 	return stored, nil

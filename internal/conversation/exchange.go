@@ -15,7 +15,9 @@ import (
 // that the turn has decided meanwhile; stored then carries the answer.
 func (c *Conversations) GiveUpExchange(ctx context.Context, messageID string) (won bool, stored Message, err error) {
 	n, err := affected(c.db.ExecContext(ctx, `
-		update messages set carrier = 'service', decided_at = $2 where id = $1 and carrier is null`,
+		insert into answers (message_id, carrier, decided_at, kind, body, options)
+		select message_id, 'service', `+db.TimeParam(c.db, "$2")+`, '', '', '' from unsettled where message_id = $1
+		on conflict (message_id) do nothing`,
 		messageID, machineNow()))
 	if err != nil {
 		return false, Message{}, fmt.Errorf("give up the exchange: %w", err)
@@ -31,16 +33,18 @@ func (c *Conversations) GiveUpExchange(ctx context.Context, messageID string) (w
 }
 
 // ExchangeDone notes that the answer of a message has been written into the
-// open exchange. It returns at once; the note is written with others within
-// 10 ms, and again until it succeeds while the database is away.
+// open exchange, so that the sweep leaves it alone. It returns at once; the note
+// is written with others within 10 ms, and again until it succeeds while the
+// database is away.
 func (c *Conversations) ExchangeDone(messageID string) { c.done.add(messageID) }
 
 func (c *Conversations) flushDone(ctx context.Context, ids []string) error {
 	_, err := c.db.ExecContext(ctx, `
-		update messages set exchange_done = true
-		where id `+db.InStrings(c.db, "$1")+` and carrier = 'exchange'`, db.Strings(c.db, ids))
+		delete from unsettled where message_id `+db.InStrings(c.db, "$1")+`
+		and `+answeredAt+` is not null`,
+		db.Strings(c.db, ids))
 	if err != nil {
-		return fmt.Errorf("note finished exchanges: %w", err)
+		return fmt.Errorf("settle answered messages: %w", err)
 	}
 	return nil
 }
@@ -151,9 +155,9 @@ func (b *doneBuffer) end() {
 func (b *doneBuffer) note(err error) {
 	switch {
 	case err != nil && !b.failing:
-		b.log.Warn("finished exchanges cannot be noted, trying again", slog.Any("error", err))
+		b.log.Warn("answered messages cannot be settled, trying again", slog.Any("error", err))
 	case err == nil && b.failing:
-		b.log.Info("finished exchanges are noted again")
+		b.log.Info("answered messages are settled again")
 	}
 	b.failing = err != nil
 }
@@ -172,6 +176,6 @@ func (b *doneBuffer) stop(ctx context.Context) error {
 	case <-b.idle:
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("flush finished exchanges: %w", ctx.Err())
+		return fmt.Errorf("settle answered messages: %w", ctx.Err())
 	}
 }

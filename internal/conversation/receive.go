@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"guanjia/internal/db"
@@ -96,17 +97,13 @@ type messageRow struct {
 	DedupeKey      string  `json:"dedupe_key"`
 	NonceKey       *string `json:"nonce_key"`
 	Opens          string  `json:"opens"`
+	Quiet          bool    `json:"quiet"`
 	SentAt         db.Time `json:"sent_at"`
 	ReceivedAt     db.Time `json:"received_at"`
-	TurnAt         db.Time `json:"turn_at"`
-	AnsweredAt     db.Time `json:"answered_at"`
-	Carrier        *string `json:"carrier"`
-	Done           bool    `json:"exchange_done"`
 }
 
 const messageRowColumns = `id, conversation_id, company_id, account_id, openid, kind, type, event, event_key,
-	body, menu_id, media_id, msg_id, detail, raw, hash, dedupe_key, nonce_key, opens, sent_at, received_at,
-	turn_at, answered_at, carrier, exchange_done`
+	body, menu_id, media_id, msg_id, detail, raw, hash, dedupe_key, nonce_key, opens, quiet, sent_at, received_at`
 
 func messageCols() []db.Col {
 	return []db.Col{
@@ -114,8 +111,7 @@ func messageCols() []db.Col {
 		db.TextCol("openid"), db.TextCol("kind"), db.TextCol("type"), db.TextCol("event"), db.TextCol("event_key"),
 		db.TextCol("body"), db.TextCol("menu_id"), db.TextCol("media_id"), db.TextCol("msg_id"),
 		db.TextCol("detail"), db.TextCol("raw"), db.TextCol("hash"), db.TextCol("dedupe_key"),
-		db.TextCol("nonce_key"), db.TextCol("opens"), db.TimeCol("sent_at"), db.TimeCol("received_at"),
-		db.TimeCol("turn_at"), db.TimeCol("answered_at"), db.TextCol("carrier"), db.BoolCol("exchange_done"),
+		db.TextCol("nonce_key"), db.TextCol("opens"), db.BoolCol("quiet"), db.TimeCol("sent_at"), db.TimeCol("received_at"),
 	}
 }
 
@@ -133,17 +129,21 @@ func (c *Conversations) insertAll(ctx context.Context, items []Inbound) ([]recei
 	for i, in := range items {
 		rows[i] = newRow(in, conversations[i])
 	}
-	inserted, err := c.insertMessages(ctx, rows)
+	var inserted map[string]bool
+	err = c.db.InTx(ctx, "conversation.receive", func(ctx context.Context, tx *db.Tx) error {
+		if inserted, err = insertMessages(ctx, tx, rows); err != nil {
+			return err
+		}
+		return insertUnsettled(ctx, tx, rows, inserted)
+	})
 	if err != nil {
 		return nil, err
 	}
 	out := make([]received, len(items))
 	for i, in := range items {
 		if inserted[rows[i].ID] {
-			out[i].m = Message{ID: rows[i].ID, ConversationID: conversations[i], Inbound: in, Answered: in.Quiet}
-			if in.Quiet {
-				out[i].m.Carrier = CarrierExchange
-			}
+			out[i].m = Message{ID: rows[i].ID, ConversationID: conversations[i], Inbound: in}
+			out[i].m.settleQuiet()
 			continue
 		}
 		out[i].m, out[i].err = c.seenBefore(ctx, in)
@@ -159,7 +159,7 @@ func newRow(in Inbound, conversationID string) messageRow {
 		Kind: in.Kind, Type: storable(in.Type), Event: storable(in.Event), EventKey: storable(in.EventKey),
 		Body: storable(in.Text), MenuID: storable(in.MenuID), MediaID: storable(in.MediaID),
 		MsgID: storable(in.MsgID), Raw: rawText(in.Raw), Hash: in.Hash, DedupeKey: storable(in.DedupeKey),
-		Opens: in.opens(), SentAt: db.At(in.SentAt), ReceivedAt: db.At(in.ReceivedAt), TurnAt: machineNow(),
+		Opens: in.opens(), Quiet: in.Quiet, SentAt: db.At(in.SentAt), ReceivedAt: db.At(in.ReceivedAt),
 	}
 	if !in.Detail.IsZero() {
 		r.Detail = detailText(in.Detail)
@@ -168,44 +168,55 @@ func newRow(in Inbound, conversationID string) messageRow {
 		key := storable(in.NonceKey)
 		r.NonceKey = &key
 	}
-	if in.Quiet {
-		carrier := CarrierExchange
-		r.AnsweredAt, r.Carrier, r.Done = r.ReceivedAt, &carrier, true
-	}
 	return r
 }
 
-// insertMessages returns the ids that got in.
-func (c *Conversations) insertMessages(ctx context.Context, rows []messageRow) (map[string]bool, error) {
-	w := c.db.Writer()
-	res, err := w.QueryContext(ctx, `
+// insertMessages returns the ids that got in. All nodes insert in the order of
+// the dedupe key, so that two of them with the same pushes don't wait for each
+// other in a circle.
+func insertMessages(ctx context.Context, tx *db.Tx, rows []messageRow) (map[string]bool, error) {
+	ordered := slices.SortedFunc(slices.Values(rows), func(a, b messageRow) int { return strings.Compare(a.DedupeKey, b.DedupeKey) })
+	res, err := tx.QueryContext(ctx, `
 		insert into messages (`+messageRowColumns+`)
-		select `+messageRowColumns+` from `+db.Rows(w, "$1", messageCols()...)+` as r
+		select `+messageRowColumns+` from `+db.Rows(tx, "$1", messageCols()...)+` as r
 		where true
 		on conflict do nothing
-		returning id`, db.RowsArg(rows))
+		returning id`, db.RowsArg(ordered))
+	inserted, err := idSet(res, err)
 	if err != nil {
-		return nil, fmt.Errorf("insert messages: %w", err)
-	}
-	defer res.Close()
-	inserted := make(map[string]bool, len(rows))
-	for res.Next() {
-		var id string
-		if err := res.Scan(&id); err != nil {
-			return nil, fmt.Errorf("insert messages: %w", err)
-		}
-		inserted[id] = true
-	}
-	if err := res.Err(); err != nil {
 		return nil, fmt.Errorf("insert messages: %w", err)
 	}
 	return inserted, nil
 }
 
+// insertUnsettled makes the sweep responsible for what got in.
+func insertUnsettled(ctx context.Context, tx *db.Tx, rows []messageRow, inserted map[string]bool) error {
+	type row struct {
+		ID string `json:"mid"`
+	}
+	list := make([]row, 0, len(rows))
+	for _, r := range rows {
+		if inserted[r.ID] && !r.Quiet {
+			list = append(list, row{r.ID})
+		}
+	}
+	if len(list) == 0 {
+		return nil
+	}
+	_, err := tx.ExecContext(ctx, `
+		insert into unsettled (message_id, turn_at, tries)
+		select r.mid, `+db.TimeParam(tx, "$2")+`, 0 from `+db.Rows(tx, "$1", db.TextCol("mid"))+` as r`,
+		db.RowsArg(list), machineNow())
+	if err != nil {
+		return fmt.Errorf("insert messages under way: %w", err)
+	}
+	return nil
+}
+
 // seenBefore finds the row that kept a push out, and tells a retry from a
 // replayed signature.
 func (c *Conversations) seenBefore(ctx context.Context, in Inbound) (Message, error) {
-	m, found, err := c.one(ctx, c.db.Writer(), "dedupe_key = $1", storable(in.DedupeKey))
+	m, found, err := c.one(ctx, c.db.Writer(), "m.dedupe_key = $1", storable(in.DedupeKey))
 	if err != nil {
 		return Message{}, err
 	}

@@ -140,22 +140,25 @@ func (c *Conversations) find(ctx context.Context, wanted map[who]conversationRow
 		}
 	}
 	w := c.db.Writer()
+	// A scalar subquery, not a join: it is one step into the unique index,
+	// whatever plan was made while the table was still empty.
 	rows, err := w.QueryContext(ctx, `
-		select conversations.id, conversations.account_id, conversations.openid
-		from `+db.Rows(w, "$1", db.TextCol("account_id"), db.TextCol("openid"))+` as r
-		join conversations on conversations.account_id = r.account_id and conversations.openid = r.openid`,
-		db.RowsArg(list))
+		select (select c.id from conversations c where c.account_id = r.account_id and c.openid = r.openid),
+		       r.account_id, r.openid
+		from `+db.Rows(w, "$1", db.TextCol("account_id"), db.TextCol("openid"))+` as r`, db.RowsArg(list))
 	if err != nil {
 		return fmt.Errorf("find conversations: %w", err)
 	}
 	defer rows.Close()
 	for rows.Next() {
-		var id string
+		var id *string
 		var w who
 		if err := rows.Scan(&id, &w.account, &w.openid); err != nil {
 			return fmt.Errorf("find conversations: %w", err)
 		}
-		found[w] = id
+		if id != nil {
+			found[w] = *id
+		}
 	}
 	if err := rows.Err(); err != nil {
 		return fmt.Errorf("find conversations: %w", err)

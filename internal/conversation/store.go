@@ -9,10 +9,14 @@ import (
 	"guanjia/internal/db"
 )
 
-// storedColumns are what scanMessage reads.
-const storedColumns = `id, conversation_id, company_id, account_id, openid, kind, type, event, event_key, body,
-	menu_id, media_id, msg_id, detail, raw, hash, dedupe_key, coalesce(nonce_key, ''), opens, sent_at, received_at,
-	tries, answered_at, answer_kind, answer_text, answer_options, coalesce(carrier, '')`
+// storedColumns and storedTables are what scanMessage reads.
+const (
+	storedColumns = `m.id, m.conversation_id, m.company_id, m.account_id, m.openid, m.kind, m.type, m.event, m.event_key,
+	m.body, m.menu_id, m.media_id, m.msg_id, m.detail, m.raw, m.hash, m.dedupe_key, coalesce(m.nonce_key, ''), m.opens,
+	m.quiet, m.sent_at, m.received_at, coalesce(u.tries, 0), a.answered_at, coalesce(a.kind, ''), coalesce(a.body, ''),
+	coalesce(a.options, ''), coalesce(a.carrier, '')`
+	storedTables = `messages m left join answers a on a.message_id = m.id left join unsettled u on u.message_id = m.id`
+)
 
 func scanMessage(rows *sql.Rows) (Message, error) {
 	var (
@@ -23,11 +27,12 @@ func scanMessage(rows *sql.Rows) (Message, error) {
 	)
 	err := rows.Scan(&m.ID, &m.ConversationID, &m.CompanyID, &m.AccountID, &m.OpenID, &m.Kind, &m.Type, &m.Event,
 		&m.EventKey, &m.Text, &m.MenuID, &m.MediaID, &m.MsgID, &detail, &raw, &m.Hash, &m.DedupeKey, &m.NonceKey,
-		&opens, &sent, &received, &m.Tries, &ans, &m.Answer.Kind, &m.Answer.Text, &options, &m.Carrier)
+		&opens, &m.Quiet, &sent, &received, &m.Tries, &ans, &m.Answer.Kind, &m.Answer.Text, &options, &m.Carrier)
 	if err != nil {
 		return Message{}, fmt.Errorf("scan message: %w", err)
 	}
 	m.SentAt, m.ReceivedAt, m.Answered = sent.Time, received.Time, !ans.IsZero()
+	m.settleQuiet()
 	m.Raw = rawBytes(raw)
 	m.Clicked = m.Kind == KindMessage && opens == TriggerClick
 	if detail != "" {
@@ -62,7 +67,7 @@ func collect(rows *sql.Rows, err error) ([]Message, error) {
 
 // one returns the message that a condition on unique columns names.
 func (c *Conversations) one(ctx context.Context, q db.Querier, where string, args ...any) (Message, bool, error) {
-	found, err := collect(q.QueryContext(ctx, `select `+storedColumns+` from messages where `+where, args...))
+	found, err := collect(q.QueryContext(ctx, `select `+storedColumns+` from `+storedTables+` where `+where, args...))
 	if err != nil {
 		return Message{}, false, fmt.Errorf("look up message: %w", err)
 	}
@@ -78,11 +83,39 @@ func (c *Conversations) Message(ctx context.Context, id string) (Message, error)
 }
 
 func (c *Conversations) message(ctx context.Context, q db.Querier, id string) (Message, error) {
-	m, found, err := c.one(ctx, q, "id = $1", id)
+	m, found, err := c.one(ctx, q, "m.id = $1", id)
 	if err == nil && !found {
 		err = ErrUnknownMessage
 	}
 	return m, err
+}
+
+// some returns the messages of a list, the oldest first.
+func (c *Conversations) some(ctx context.Context, q db.Querier, ids []string) ([]Message, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	return collect(q.QueryContext(ctx, `
+		select `+storedColumns+` from `+storedTables+`
+		where m.id `+db.InStrings(q, "$1")+`
+		order by m.received_at, m.id`, db.Strings(q, ids)))
+}
+
+// idSet reads a result of ids.
+func idSet(rows *sql.Rows, err error) (map[string]bool, error) {
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	ids := map[string]bool{}
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		ids[id] = true
+	}
+	return ids, rows.Err()
 }
 
 // affected tells how many rows a statement changed.

@@ -36,11 +36,11 @@ func (c *Conversations) Recent(ctx context.Context, q db.Querier, conversationID
 	// A message and its answer are one row and two lines.
 	rows, err := q.QueryContext(ctx, `
 		select at, said, reply_at, reply, by_id, kind from (
-			select received_at as at, case when kind = 'message' then body else '' end as said,
-			       answered_at as reply_at, answer_text as reply, '' as by_id, type as kind
-			from messages
-			where conversation_id = $1 and (kind = 'message' or answer_text <> '')
-			order by received_at desc limit $2) as m
+			select m.received_at as at, case when m.kind = 'message' then m.body else '' end as said,
+			       a.answered_at as reply_at, coalesce(a.body, '') as reply, '' as by_id, m.type as kind
+			from messages m left join answers a on a.message_id = m.id
+			where m.conversation_id = $1 and (m.kind = 'message' or a.kind <> '')
+			order by m.received_at desc limit $2) as m
 		union all
 		select at, said, reply_at, reply, by_id, kind from (
 			select at, '' as said, at as reply_at, body as reply, by_id, kind

@@ -38,13 +38,16 @@ func (c *Conversations) SaveTurnTx(ctx context.Context, tx *db.Tx, t Turn) (carr
 		wish = CarrierExchange
 	}
 	err = tx.QueryRowContext(ctx, `
-		update messages
-		set answered_at = $2, answer_kind = $3, answer_text = $4, answer_options = $5,
-		    carrier = coalesce(carrier, $6), decided_at = coalesce(decided_at, $7), exchange_done = $8
-		where id = $1 and answered_at is null
+		insert into answers (message_id, carrier, decided_at, answered_at, kind, body, options)
+		select message_id, cast($2 as text), `+db.TimeParam(tx, "$3")+`, `+db.TimeParam(tx, "$4")+`,
+		       cast($5 as text), cast($6 as text), cast($7 as text)
+		from unsettled where message_id = $1
+		on conflict (message_id) do update
+		set answered_at = excluded.answered_at, kind = excluded.kind, body = excluded.body, options = excluded.options
+		where answers.answered_at is null
 		returning carrier`,
-		t.MessageID, db.At(c.clk.Now()), t.Answer.Kind, storable(t.Answer.Text), optionsText(t.Answer.Options),
-		wish, machineNow(), t.Answer.Empty()).Scan(&carrier)
+		t.MessageID, wish, machineNow(), db.At(c.clk.Now()), t.Answer.storedKind(), storable(t.Answer.Text),
+		optionsText(t.Answer.Options)).Scan(&carrier)
 	if errors.Is(err, sql.ErrNoRows) {
 		_, err := c.message(ctx, tx, t.MessageID)
 		if err == nil {
@@ -54,6 +57,9 @@ func (c *Conversations) SaveTurnTx(ctx context.Context, tx *db.Tx, t Turn) (carr
 	}
 	if err != nil {
 		return "", fmt.Errorf("save turn: %w", err)
+	}
+	if carrier == CarrierService || t.Answer.Empty() {
+		tx.AfterCommit(func(context.Context) { c.done.add(t.MessageID) })
 	}
 	if t.Session == nil {
 		return carrier, nil

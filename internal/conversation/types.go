@@ -157,6 +157,13 @@ type Message struct {
 	Tries int
 }
 
+// settleQuiet marks a push that nobody answers as answered with nothing.
+func (m *Message) settleQuiet() {
+	if m.Quiet {
+		m.Answered, m.Carrier = true, CarrierExchange
+	}
+}
+
 // Answer is what the account says to one message. The zero Answer says nothing
 // (an empty `success`).
 type Answer struct {
@@ -172,6 +179,14 @@ const AnswerText = "text"
 
 // Empty reports whether there is nothing to say.
 func (a Answer) Empty() bool { return a.Kind == "" || (a.Text == "" && len(a.Options) == 0) }
+
+// storedKind is "" for whatever says nothing, so that SQL can tell.
+func (a Answer) storedKind() string {
+	if a.Empty() {
+		return ""
+	}
+	return a.Kind
+}
 
 // Option is one choice. IDs are digits only: the platform mangles others.
 type Option struct {

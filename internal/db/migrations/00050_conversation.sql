@@ -13,9 +13,10 @@ CREATE TABLE conversations (
     CONSTRAINT conversations_resident UNIQUE (account_id, openid)
 );
 
--- One row a push, with what became of it. No foreign key to conversations: the
--- room alone writes both, conversations are never deleted, and the check would
--- lock a row of theirs for each of these.
+-- One row a push, written once and never changed: what becomes of it stands in
+-- answers. No foreign keys between these tables: the room alone writes them,
+-- nothing in them is deleted before what refers to it, and each check would lock
+-- another row.
 CREATE TABLE messages (
     id              text PRIMARY KEY,
     conversation_id text NOT NULL,
@@ -37,20 +38,10 @@ CREATE TABLE messages (
     nonce_key       text,
     -- The kind of reply window this push opens, '' for none.
     opens           text NOT NULL,
+    -- Kept, never answered.
+    quiet           boolean NOT NULL,
     sent_at         timestamptz NOT NULL,
-    received_at     timestamptz NOT NULL,
-    -- Machine's clock: when a turn was last begun; the lease of the sweep.
-    turn_at         timestamptz NOT NULL,
-    tries           bigint NOT NULL DEFAULT 0,
-    answered_at     timestamptz,
-    answer_kind     text NOT NULL DEFAULT '',
-    answer_text     text NOT NULL DEFAULT '',
-    answer_options  text NOT NULL DEFAULT '',
-    carrier         text,
-    -- Machine's clock: when the carrier was decided; the lease of the sweep.
-    decided_at      timestamptz,
-    exchange_done   boolean NOT NULL DEFAULT false,
-    CONSTRAINT messages_carrier CHECK (carrier IN ('exchange', 'service'))
+    received_at     timestamptz NOT NULL
 );
 
 -- The same push again, be it a retry or a replay from the spool.
@@ -58,10 +49,28 @@ CREATE UNIQUE INDEX messages_dedupe ON messages (dedupe_key);
 -- The same signed query with another body.
 CREATE UNIQUE INDEX messages_nonce ON messages (nonce_key);
 CREATE INDEX messages_timeline ON messages (conversation_id, received_at);
--- Both hold only what is under way, however many messages there are.
-CREATE INDEX messages_unanswered ON messages (turn_at) WHERE answered_at IS NULL;
-CREATE INDEX messages_open_exchange ON messages (decided_at)
-    WHERE carrier = 'exchange' AND answered_at IS NOT NULL AND NOT exchange_done;
+
+-- What became of a message. The primary key is where turn and callback meet:
+-- whoever inserts first decides the carrier. A row without answered_at says that
+-- the callback has given up and the answer is to travel as a service message.
+CREATE TABLE answers (
+    message_id  text PRIMARY KEY,
+    carrier     text NOT NULL,
+    decided_at  timestamptz NOT NULL, -- machine's clock
+    answered_at timestamptz,
+    kind        text NOT NULL,        -- '' says nothing
+    body        text NOT NULL,
+    options     text NOT NULL,
+    CONSTRAINT answers_carrier CHECK (carrier IN ('exchange', 'service'))
+);
+
+-- Messages under way: from the arrival until the answer is out of this room's
+-- hands. Small however many messages there are, so it has no further index.
+CREATE TABLE unsettled (
+    message_id text PRIMARY KEY,
+    turn_at    timestamptz NOT NULL, -- machine's clock: when a turn was last begun
+    tries      bigint NOT NULL
+);
 
 -- What the account said outside an answer.
 CREATE TABLE outbound (
