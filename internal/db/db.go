@@ -24,7 +24,9 @@ const (
 // Options say which database to open.
 type Options struct {
 	// URL is postgres://... (or postgresql://...), sqlite:///abs/file, or the
-	// path of a SQLite file, which is created when it doesn't exist.
+	// path of a SQLite file, which is created when it doesn't exist. A
+	// PostgreSQL that isn't reached within a second counts as away, unless the
+	// URL says connect_timeout=<seconds>.
 	URL string
 	// MaxConns limits the connections: to PostgreSQL altogether, to SQLite
 	// for reading (there is always one for writing). 0 means 20 and 4.
@@ -62,7 +64,6 @@ type DB struct {
 
 	writer *sql.DB // PostgreSQL: the pool; SQLite: the one writing connection
 	reader *sql.DB // PostgreSQL: the same pool; SQLite: query_only connections
-	refuse *sql.DB // answers every call with ErrNestedTx
 
 	pg     *postgres // nil on SQLite
 	file   string    // path of the SQLite file
@@ -94,7 +95,6 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
-	d.refuse = sql.OpenDB(refusal{ErrNestedTx})
 	return d, nil
 }
 
@@ -106,7 +106,7 @@ func (d *DB) Close() error {
 		if d.reader != d.writer {
 			errs = append(errs, d.reader.Close())
 		}
-		errs = append(errs, d.writer.Close(), d.refuse.Close())
+		errs = append(errs, d.writer.Close())
 		if d.pg != nil {
 			d.pg.pool.Close()
 		}
@@ -129,8 +129,8 @@ func (d *DB) Ping(ctx context.Context) error {
 
 // ExecContext runs one statement and commits it.
 func (d *DB) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
-	if InTransaction(ctx) {
-		return nil, ErrNestedTx
+	if err := admit(ctx, args); err != nil {
+		return nil, err
 	}
 	res, err := d.writer.ExecContext(ctx, query, args...)
 	d.note(err)
@@ -140,8 +140,8 @@ func (d *DB) ExecContext(ctx context.Context, query string, args ...any) (sql.Re
 // QueryContext runs one statement that only reads. On SQLite it goes to a
 // connection that refuses to write; for INSERT ... RETURNING see Writer.
 func (d *DB) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	if InTransaction(ctx) {
-		return nil, ErrNestedTx
+	if err := admit(ctx, args); err != nil {
+		return nil, err
 	}
 	rows, err := d.reader.QueryContext(ctx, query, args...)
 	d.note(err)
@@ -150,8 +150,8 @@ func (d *DB) QueryContext(ctx context.Context, query string, args ...any) (*sql.
 
 // QueryRowContext is QueryContext for at most one row.
 func (d *DB) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
-	if InTransaction(ctx) {
-		return d.refuse.QueryRowContext(context.WithoutCancel(ctx), query, args...)
+	if err := admit(ctx, args); err != nil {
+		return failedRow(ctx, err)
 	}
 	row := d.reader.QueryRowContext(ctx, query, args...)
 	d.note(row.Err())
@@ -172,8 +172,8 @@ func (w writer) ExecContext(ctx context.Context, query string, args ...any) (sql
 }
 
 func (w writer) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	if InTransaction(ctx) {
-		return nil, ErrNestedTx
+	if err := admit(ctx, args); err != nil {
+		return nil, err
 	}
 	rows, err := w.d.writer.QueryContext(ctx, query, args...)
 	w.d.note(err)
@@ -181,8 +181,8 @@ func (w writer) QueryContext(ctx context.Context, query string, args ...any) (*s
 }
 
 func (w writer) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
-	if InTransaction(ctx) {
-		return w.d.refuse.QueryRowContext(context.WithoutCancel(ctx), query, args...)
+	if err := admit(ctx, args); err != nil {
+		return failedRow(ctx, err)
 	}
 	row := w.d.writer.QueryRowContext(ctx, query, args...)
 	w.d.note(row.Err())
@@ -192,6 +192,14 @@ func (w writer) QueryRowContext(ctx context.Context, query string, args ...any) 
 // SQL returns the handle that writes. It exists for libraries that bring
 // their own statements (the job engine); rooms use the methods of DB.
 func (d *DB) SQL() *sql.DB { return d.writer }
+
+// admit refuses what would hang or be stored wrongly.
+func admit(ctx context.Context, args []any) error {
+	if InTransaction(ctx) {
+		return ErrNestedTx
+	}
+	return checkArgs(args)
+}
 
 // note remembers that the server was lost, so that for a while connections
 // are tested before they are used again.

@@ -6,6 +6,7 @@ import (
 	"database/sql/driver"
 	"fmt"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,7 +19,8 @@ const (
 	postgresConns = 20
 
 	// connectTimeout is short because a WeChat callback has five seconds in
-	// all, and the resident's words must still reach the spool.
+	// all, and the resident's words must still reach the spool. The URL may
+	// set another one (connect_timeout, in seconds).
 	connectTimeout = time.Second
 	// connectPause is how long after a failed connection further ones fail at
 	// once with the same error.
@@ -79,7 +81,9 @@ func poolConfig(rawURL string, conns int) (*pgxpool.Config, error) {
 	cfg.MaxConns = int32(min(conns, 1<<20)) //nolint:gosec // bounded
 	cfg.MaxConnLifetime = time.Hour
 	c := cfg.ConnConfig
-	c.ConnectTimeout = connectTimeout
+	if !strings.Contains(rawURL, "connect_timeout=") {
+		c.ConnectTimeout = connectTimeout
+	}
 	c.DialFunc = (&net.Dialer{KeepAliveConfig: net.KeepAliveConfig{
 		Enable: true, Idle: 10 * time.Second, Interval: 3 * time.Second, Count: 3,
 	}}).DialContext

@@ -43,17 +43,26 @@ func (t *Tx) SQL() *sql.Tx { return t.tx }
 
 // ExecContext runs one statement inside the transaction.
 func (t *Tx) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	if err := checkArgs(args); err != nil {
+		return nil, err
+	}
 	return t.tx.ExecContext(ctx, query, args...)
 }
 
 // QueryContext runs one statement inside the transaction. Close the rows
 // before the next statement.
 func (t *Tx) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	if err := checkArgs(args); err != nil {
+		return nil, err
+	}
 	return t.tx.QueryContext(ctx, query, args...)
 }
 
 // QueryRowContext runs one statement inside the transaction.
 func (t *Tx) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
+	if err := checkArgs(args); err != nil {
+		return failedRow(ctx, err)
+	}
 	return t.tx.QueryRowContext(ctx, query, args...)
 }
 

@@ -2,6 +2,7 @@ package db_test
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"slices"
 	"sync"
@@ -290,6 +291,37 @@ func TestWithinTransactionDeadline(t *testing.T) {
 		}
 		if n := count(t, d, "t"); n != 0 {
 			t.Errorf("%d rows, want none", n)
+		}
+	})
+}
+
+func TestBareTimesAreRefused(t *testing.T) {
+	t.Parallel()
+	dbtest.Run(t, func(t *testing.T, d *db.DB) {
+		exec(t, d, `create table t (at timestamptz)`)
+		err := d.InTx(t.Context(), "times", func(ctx context.Context, tx *db.Tx) error {
+			for _, q := range []db.Querier{d, d.Writer(), tx} {
+				ctx := ctx
+				if q != db.Querier(tx) {
+					ctx = t.Context()
+				}
+				for _, arg := range []any{noon, &noon, sql.NullTime{Time: noon, Valid: true}} {
+					_, execErr := q.ExecContext(ctx, `insert into t (at) values ($1)`, arg)
+					_, queryErr := q.QueryContext(ctx, `select $1`, arg) //nolint:rowserrcheck,sqlclosecheck // refused
+					var n int
+					rowErr := q.QueryRowContext(ctx, `select count(*) from t where at > $1`, arg).Scan(&n)
+					for name, err := range map[string]error{"exec": execErr, "query": queryErr, "row": rowErr} {
+						if !errors.Is(err, db.ErrBareTime) {
+							t.Errorf("%T, %s with a %T: %v, want ErrBareTime", q, name, arg, err)
+						}
+					}
+				}
+			}
+			_, err := tx.ExecContext(ctx, `insert into t (at) values ($1)`, db.At(noon))
+			return err
+		})
+		if err != nil {
+			t.Error(err)
 		}
 	})
 }

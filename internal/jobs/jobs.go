@@ -335,7 +335,8 @@ func unfinished() []rivertype.JobState {
 //
 // A handler that puts a job of its own kind and key hands over: inside the
 // same transaction its own job counts as finished, so that a chain neither
-// breaks nor doubles. For that, ctx must come from the handler's.
+// breaks nor doubles. For that, ctx must come from the handler's. After the
+// commit a successor that is due may start at once, so the handler returns.
 func (r *Runner) PutTx(ctx context.Context, tx *db.Tx, j Job) error {
 	if r.insertErr != nil {
 		return fmt.Errorf("put job %s: %w", j.Kind, r.insertErr)

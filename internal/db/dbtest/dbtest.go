@@ -65,8 +65,7 @@ func Empty(t testing.TB, engine db.Engine) (url string) {
 	if engine == db.EngineSQLite {
 		return filepath.Join(t.TempDir(), "guanjia.db")
 	}
-	s := shared(t)
-	return s.newDatabase(t, "template0")
+	return patient(shared(t).newDatabase(t, "template0"))
 }
 
 // Postgres returns the URL of a fresh migrated PostgreSQL database, which is
@@ -79,8 +78,12 @@ func Postgres(t testing.TB) (url string) {
 	if err != nil {
 		t.Fatalf("dbtest: %v", err)
 	}
-	return s.newDatabase(t, template)
+	return patient(s.newDatabase(t, template))
 }
+
+// patient lets a test wait longer for a connection than production would: many
+// tests on few cores are no outage.
+func patient(url string) string { return url + "&connect_timeout=60" }
 
 // Open opens url with the program's migrators and closes it at the end of the
 // test.
@@ -183,7 +186,7 @@ func (s *Server) template() (string, error) {
 		if s.templateErr = s.admin("create database " + name + " template template0"); s.templateErr != nil {
 			return
 		}
-		s.templateErr = migrate(s.URL(name))
+		s.templateErr = migrate(patient(s.URL(name)))
 	})
 	return name, s.templateErr
 }

@@ -57,7 +57,7 @@ func NewServer(t testing.TB) (s *Server, url string) {
 	if err := s.admin("create database app"); err != nil {
 		t.Fatalf("dbtest: %v", err)
 	}
-	if err := migrate(s.URL("app")); err != nil {
+	if err := migrate(patient(s.URL("app"))); err != nil {
 		t.Fatalf("dbtest: %v", err)
 	}
 	return s, s.URL("app")
