@@ -161,8 +161,8 @@ export function phonePane(state) {
     }
     emit("residents", residents);
     const keep = state.resident?.openid || recall("resident");
-    const free = residents.filter((r) => !r.following && !r.bound_to?.length);
-    const start = residents.find((r) => r.openid === keep) || free.find((r) => r.phone === defaultPhone) || free[0];
+    const free = residents.filter((r) => !r.bound_to?.length);
+    const start = residents.find((r) => r.openid === keep) || free.find((r) => r.phone === defaultPhone) || free.find((r) => !r.following);
     select(start?.openid);
     showResident();
   }
@@ -202,7 +202,7 @@ export function phonePane(state) {
         select(r.openid);
       },
     }, avatar(r.nickname), h("span", { class: "person-name" }, r.nickname || "未命名"),
-    h("span", { class: "person-home" }, (r.bound_to || []).join("、") || "未绑定"),
+    h("span", { class: "person-home" }, (r.bound_to || []).join("、") || r.phone || ""),
     h("span", { class: r.following ? "badge ok" : "badge" }, r.following ? "已关注" : "未关注"))));
     if (!shown.length) shown.push(h("li", { class: "empty" }, "没有这样的住户"));
     if (hits.length > 60) shown.push(h("li", { class: "empty" }, `还有 ${hits.length - 60} 位，请再输入几个字`));

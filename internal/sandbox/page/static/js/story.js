@@ -18,7 +18,7 @@ export function story(state, show) {
   const hash = () => "#" + (no() || "工单号");
 
   const steps = [
-    { title: "关注", where: "phone", text: () => (state.resident ? "选好的住户还没有关注公众号。点「关注」，公众号会打招呼。" : "先建一位新住户。"),
+    { title: "关注", where: "phone", text: () => (state.resident ? "选好的住户还没有关注公众号。点「关注」，公众号会打招呼。" : "先选一位住户，或者建一位新的。"),
       chips: () => [state.resident ? ["点「关注」", () => emit("follow")] : ["建一位新住户", () => emit("new-resident")]],
       done: () => Boolean(state.resident?.following) },
     { title: "绑定房屋", where: "phone", text: () => "住户报出房号和登记过的手机号，验证码会出现在右边的短信里，再把六位数字发回去。已经绑好的住户可以跳过。",
