@@ -219,17 +219,19 @@ func (r *Router) caseCommand(ctx context.Context, q *request) (string, error) {
 		return "", fmt.Errorf("read case: %w", err)
 	}
 	q.kase = k
-	if !q.Chat.Single && k.QueueID != q.queueID {
-		return r.say("group.other_group")
-	}
-	return r.onCase(ctx, q)
-}
-
-func (r *Router) onCase(ctx context.Context, q *request) (string, error) {
 	done, err := r.alreadyDone(ctx, q)
 	if err != nil {
 		return "", err
 	}
+	if !done && !q.Chat.Single && k.QueueID != q.queueID {
+		return r.say("group.other_group")
+	}
+	return r.onCase(ctx, q, done)
+}
+
+// onCase does what a command says to its case, or only answers when done says
+// that an earlier attempt did it.
+func (r *Router) onCase(ctx context.Context, q *request, done bool) (string, error) {
 	switch q.cmd.Verb {
 	case VerbShow:
 		return r.line(q.kase)
@@ -545,13 +547,17 @@ func (r *Router) refusal(ctx context.Context, q *request, refused *desk.Refused)
 	case refused.Code == desk.RefusedReason:
 		return r.transferHow(ctx, q)
 	case refused.Code == desk.RefusedUnknownQueue:
-		return r.unknownQueue(ctx, q)
+		return r.unknownQueue(ctx, q, refused.Args["queue"])
 	case !ok:
 		r.Log.WarnContext(ctx, "refusal without words", slog.String("code", refused.Code))
 		return r.say("group.refused")
 	}
+	owner := refused.Args["owner"]
+	if owner == "" {
+		owner = r.Book.Label("card", "colleague")
+	}
 	return r.say(key,
-		"bot", q.BotName, "case_no", q.caseNo(), "by", orUnknown(refused.Args["owner"]),
+		"bot", q.BotName, "case_no", q.caseNo(), "by", owner,
 		"state", r.Book.Label("state", q.state(refused)), "phrase", refused.Args["phrase"],
 		"queue", plain(refused.Args["queue"]), "queues", refused.Args["queues"],
 		"max", strconv.Itoa(maxReplyHan))
@@ -561,12 +567,12 @@ func (r *Router) refusal(ctx context.Context, q *request, refused *desk.Refused)
 // signature.
 const maxReplyHan = 600
 
-func (r *Router) unknownQueue(ctx context.Context, q *request) (string, error) {
+func (r *Router) unknownQueue(ctx context.Context, q *request, name string) (string, error) {
 	names, err := r.Staff.QueueNames(ctx, q.Chat.CompanyID)
 	if err != nil {
 		return "", err
 	}
-	return r.say("group.queue_unknown", "queue", plain(q.cmd.Queue), "queues", strings.Join(names, "、"))
+	return r.say("group.queue_unknown", "queue", plain(name), "queues", strings.Join(names, "、"))
 }
 
 func (q *request) caseNo() string {
@@ -581,13 +587,6 @@ func (q *request) state(refused *desk.Refused) string {
 		return s
 	}
 	return string(q.kase.State)
-}
-
-func orUnknown(name string) string {
-	if name == "" {
-		return "同事"
-	}
-	return name
 }
 
 // keys are the texts that the work group uses, checked at start.
