@@ -18,7 +18,6 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-
 // bench is a ledger on a fresh database with a clock that stands still.
 type bench struct {
 	t   *testing.T

@@ -193,7 +193,7 @@ func (c *Client) MediaGet(ctx context.Context, a Account, mediaID string) (Media
 // readMedia decides by content type: failures come as JSON with status 200.
 func readMedia(api string, a answer) (Media, error) {
 	kind, _, _ := mime.ParseMediaType(a.header.Get("Content-Type"))
-	if kind == "application/json" || kind == "text/plain" || a.status != http.StatusOK || len(a.body) == 0 {
+	if kind == "application/json" || strings.HasPrefix(kind, "text/") || a.status != http.StatusOK || len(a.body) == 0 {
 		var out struct {
 			VideoURL string `json:"video_url"`
 		}

@@ -88,7 +88,7 @@ func (c *Client) Close() { c.transport.close() }
 // fetchToken asks for the stable token. force_refresh is never set: it kills
 // the token that other systems of the company may use.
 func (c *Client) fetchToken(ctx context.Context, a Account) (string, time.Duration, error) {
-	const api = "stable_token"
+	const api = "token/stable"
 	body := map[string]any{
 		"grant_type": "client_credential", "appid": a.AppID, "secret": a.Secret, "force_refresh": false,
 	}

@@ -89,7 +89,7 @@ func (t *tokens) get(ctx context.Context, a Account) (string, error) {
 		}
 		return r.Val.(string), nil
 	case <-ctx.Done():
-		return "", transportError("stable_token", ctx.Err(), false)
+		return "", transportError("token/stable", ctx.Err(), false)
 	}
 }
 

@@ -24,7 +24,7 @@ const (
 	maxAnswer    = 1 << 20  // of an API call
 	maxMedia     = 12 << 20 // of a downloaded photo or voice; the platform allows 10 MB
 	idlePerHost  = 64
-	idleLifetime = 60 * time.Second
+	idleLifetime = 30 * time.Second // shorter than the other side's, which would leave a doubt
 )
 
 // transport rewrites the vendor's addresses to the configured ones and refuses

@@ -222,7 +222,9 @@ func TestEmergencyOvertakes(t *testing.T) {
 		}
 		urgent := &fake{channel: ledger.ChannelService}
 		for range 100 {
-			b.put(func(n *ledger.New) { n.Channel, n.Lane, n.Class = ledger.ChannelTemplate, ledger.LaneBulk, ledger.ClassSurvey })
+			b.put(func(n *ledger.New) {
+				n.Channel, n.Lane, n.Class = ledger.ChannelTemplate, ledger.LaneBulk, ledger.ClassSurvey
+			})
 		}
 		b.start(deliver.Options{}, bulk, urgent)
 		until(b.t, "the bulk lane is full", func() bool { return bulk.count() >= 16 })
