@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -32,7 +33,7 @@ func (q *Queues) follow(ctx context.Context, companyID, after string, out chan<-
 		if after == "" {
 			after, err = q.lastChange(ctx, companyID)
 		} else {
-			batch, err = q.readChanges(ctx, companyID, after)
+			batch, after, err = q.readChanges(ctx, companyID, after)
 		}
 		if errors.Is(err, redis.ErrClosed) {
 			return
@@ -82,23 +83,42 @@ func (q *Queues) lastChange(ctx context.Context, companyID string) (string, erro
 	return last[0].ID, nil
 }
 
-func (q *Queues) readChanges(ctx context.Context, companyID, after string) ([]Change, error) {
+// readChanges waits for what comes after a position. A stream that ends before
+// that position was emptied since and counts from the start again.
+func (q *Queues) readChanges(ctx context.Context, companyID, after string) (batch []Change, from string, err error) {
 	streams, err := q.rdb.XRead(ctx, &redis.XReadArgs{
 		Streams: []string{changesKey(companyID), after}, Count: 200, Block: blockFor,
 	}).Result()
 	if errors.Is(err, redis.Nil) {
-		return nil, nil
+		last, err := q.lastChange(ctx, companyID)
+		if err != nil || !before(last, after) {
+			return nil, after, err
+		}
+		return []Change{{ID: last, Kind: ChangeReload}}, last, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, after, err
 	}
-	var out []Change
 	for _, s := range streams {
 		for _, m := range s.Messages {
-			out = append(out, changeOf(m))
+			batch = append(batch, changeOf(m))
 		}
 	}
-	return out, nil
+	return batch, after, nil
+}
+
+// before compares two positions of a stream, milliseconds-number.
+func before(a, b string) bool {
+	ams, an := position(a)
+	bms, bn := position(b)
+	return ams < bms || ams == bms && an < bn
+}
+
+func position(id string) (ms, n uint64) {
+	left, right, _ := strings.Cut(id, "-")
+	ms, _ = strconv.ParseUint(left, 10, 64) //nolint:errcheck // a foreign position is the beginning
+	n, _ = strconv.ParseUint(right, 10, 64) //nolint:errcheck // as above
+	return ms, n
 }
 
 func changeOf(m redis.XMessage) Change {

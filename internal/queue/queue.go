@@ -16,7 +16,7 @@ import (
 	"guanjia/internal/db"
 )
 
-// Times on the machine's clock; variables of a Queues so that tests need not wait.
+// Times on the machine's clock.
 const (
 	callTimeout    = time.Second            // for one script; a claim must not hang
 	downPause      = time.Second            // no call is tried for so long after a failure
@@ -46,6 +46,7 @@ type Queues struct {
 	metrics Metrics
 	lua     scripts
 	grace   time.Duration
+	timeout time.Duration // callTimeout, save in tests
 
 	rowsMu sync.RWMutex
 	rows   Rows
@@ -67,7 +68,7 @@ type flight struct {
 // New builds the queues. rows may be nil and bound later, before the first use.
 func New(d *db.DB, rdb redis.UniversalClient, rows Rows, clk clock.Clock, log *slog.Logger, m Metrics) *Queues {
 	return &Queues{
-		db: d, rdb: rdb, rows: rows, clock: clk, log: log, metrics: m, lua: loadScripts(), grace: graceDefault,
+		db: d, rdb: rdb, rows: rows, clock: clk, log: log, metrics: m, lua: loadScripts(), grace: graceDefault, timeout: callTimeout,
 		flights: map[string]*flight{}, back: make(chan struct{}, 1),
 	}
 }
@@ -245,7 +246,7 @@ func (q *Queues) eval(ctx context.Context, c call) ([]string, error) {
 	if time.Now().UnixNano() < q.downUntil.Load() {
 		return nil, q.unavailable(errors.New("it failed a moment ago"))
 	}
-	callCtx, cancel := context.WithTimeout(ctx, callTimeout)
+	callCtx, cancel := context.WithTimeout(ctx, q.timeout)
 	defer cancel()
 	raw, err := c.script.Run(callCtx, q.rdb, c.keys, c.args...).Slice()
 	if err != nil {
