@@ -316,7 +316,7 @@ func TestVisitorLivesTheStory(t *testing.T) {
 	shot(ctx, t, "1-start")
 	step("new resident", button("step-now", "建一位新住户"), chromedp.WaitVisible(chromedp.CSS("#new-form")), chromedp.Click(chromedp.CSS("#new-form .primary")), sees("resident-pick", "小林"))
 	step("follow", button("step-now", "关注"), sees("phone-chat", "24 小时在"))
-	step("bind", button("phone-chips", "绑定"), send("phone-form"), sees("phone-chat", "六位验证码"))
+	step("bind", button("phone-chips", "绑定房屋"), send("phone-form"), sees("phone-chat", "六位验证码"))
 	step("code", button("sms-chat", "482913"), send("phone-form"), sees("phone-chat", "绑定好了"))
 	step("complain", button("step-now", "三栋电梯"), send("phone-form"), sees("phone-chat", "单号 #100231"))
 	shot(ctx, t, "2-complaint")

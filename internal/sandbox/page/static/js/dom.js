@@ -138,6 +138,11 @@ export class Thread {
     this.box = box;
     this.draw = draw;
     this.empty = empty;
+    // The newest stays in view while the box shrinks or a picture arrives.
+    this.atEnd = true;
+    box.addEventListener("scroll", () => (this.atEnd = box.scrollHeight - box.scrollTop - box.clientHeight < 120));
+    new ResizeObserver(() => this.atEnd && this.toEnd()).observe(box);
+    box.addEventListener("load", () => this.atEnd && this.toEnd(), true);
     this.clear();
   }
 
@@ -145,12 +150,17 @@ export class Thread {
     this.rows = new Map();
     this.order = [];
     this.box.replaceChildren(this.empty());
+    this.atEnd = true;
+  }
+
+  toEnd() {
+    this.box.scrollTop = this.box.scrollHeight;
   }
 
   // put draws items; returns those that are new or changed. With first nothing moves.
   put(items, first = false) {
     if (!items.length) return [];
-    const stick = this.box.scrollHeight - this.box.scrollTop - this.box.clientHeight < 120;
+    const stick = this.atEnd;
     const fresh = [];
     let added = false;
     for (const item of items) {
@@ -178,7 +188,7 @@ export class Thread {
         this.box.insertBefore(el, this.rows.get(next).el);
       }
     }
-    if (added && stick) this.box.scrollTop = this.box.scrollHeight;
+    if (added && stick) this.toEnd();
     return fresh;
   }
 

@@ -24,8 +24,6 @@ function show(name) {
     tab.tabIndex = on ? 0 : -1;
     if (on) tab.querySelector(".dot").hidden = true;
   }
-  const chat = $("pane-" + name).querySelector(".chat");
-  if (chat.scrollTop === 0) chat.scrollTop = chat.scrollHeight;
 }
 
 function news(name) {

@@ -107,15 +107,14 @@ export function phonePane(state) {
 
   function suggestions() {
     const r = state.resident;
-    const list = [];
-    if (!r || !r.following) {
+    if (!r?.following) {
       $("phone-chips").replaceChildren();
       return;
     }
-    if (!r.bound_to?.length) list.push([bindText(r)]);
-    list.push(["三栋电梯又坏了,老人下不了楼,你们管不管"]);
+    const list = [];
     if (state.caseNo) list.push(["怎么还没来"], [`查询 #${state.caseNo}`, "查询"], ["已解决"], ["谢谢"]);
-    list.push(["人工"], ["帮助"], ["电梯困人了,快来"]);
+    else list.push(...(r.bound_to?.length ? [] : [[bindText(r), "绑定房屋"]]), ["三栋电梯又坏了,老人下不了楼,你们管不管", "电梯坏了"]);
+    list.push(["电梯困人了,快来", "有人被困"], ["人工"], ["帮助"]);
     $("phone-chips").replaceChildren(...list.map(([t, l]) => chip(t, field, l)));
   }
 
