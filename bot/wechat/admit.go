@@ -88,7 +88,7 @@ func (h *Handler) admit(w http.ResponseWriter, r *http.Request, account company.
 		return in, nil, refuse(reasonStale, nil)
 	}
 	encrypted := q.encryptType == "aes"
-	if account.Mode == company.ModeEncrypted && !encrypted {
+	if mayBePlain := account.Mode == company.ModePlain || account.Mode == company.ModeCompatible; !mayBePlain && !encrypted {
 		return in, nil, refuse(reasonPlaintext, nil)
 	}
 	body, f := readBody(w, r)

@@ -206,42 +206,32 @@ func (h *Handler) push(w http.ResponseWriter, r *http.Request, account company.W
 		h.writeRefusal(ctx, w, account.ID, res.refused)
 		return
 	}
-	text := content(res.answer)
-	if text == "" {
-		h.count(res.outcome, outcomeNothing)
-		if err := writeBody(w, "text/plain; charset=utf-8", success); err != nil {
-			h.hungUp(ctx, account, err)
+	body, contentType, outcome := success, "text/plain; charset=utf-8", outcomeNothing
+	if text := content(res.answer); text != "" {
+		var err error
+		if body, err = h.body(account, in, sealed, text); err != nil {
+			h.writeRefusal(ctx, w, account.ID, refuse(reasonKeys, err))
+			return
 		}
-		return
+		contentType, outcome = "text/xml; charset=utf-8", outcomeReply
 	}
-	body, err := h.body(account, in, sealed, text)
-	if err == nil {
-		err = ctx.Err()
+	if res.outcome != "" {
+		outcome = res.outcome
 	}
+	h.metrics.outcomes.WithLabelValues(outcome).Inc()
+	err := ctx.Err()
 	if err == nil {
-		h.count(res.outcome, outcomeReply)
-		err = writeBody(w, "text/xml; charset=utf-8", body)
+		err = writeBody(w, contentType, body)
 	}
 	if err != nil {
 		// Not noted as done: a retry gets the answer, or the sweep sends it.
-		h.hungUp(ctx, account, err)
+		h.log.InfoContext(ctx, "an answer could not be written into the exchange",
+			slog.String("account", account.ID), slog.Any("error", err))
 		return
 	}
 	if res.messageID != "" {
 		h.o.Conversations.ExchangeDone(res.messageID)
 	}
-}
-
-func (h *Handler) count(outcome, otherwise string) {
-	if outcome == "" {
-		outcome = otherwise
-	}
-	h.metrics.outcomes.WithLabelValues(outcome).Inc()
-}
-
-func (h *Handler) hungUp(ctx context.Context, account company.WeChatAccount, err error) {
-	h.log.InfoContext(ctx, "an answer could not be written into the exchange",
-		slog.String("account", account.ID), slog.Any("error", err))
 }
 
 // body builds the passive reply, sealed when the push was.
@@ -275,6 +265,10 @@ func writeBody(w http.ResponseWriter, contentType, body string) error {
 	}
 	if err := rc.Flush(); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return fmt.Errorf("write the answer: %w", err)
+	}
+	// The connection may carry other handlers' answers afterwards.
+	if err := rc.SetWriteDeadline(time.Time{}); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return fmt.Errorf("reset the write deadline: %w", err)
 	}
 	return nil
 }

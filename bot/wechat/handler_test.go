@@ -149,7 +149,11 @@ func newNode(t testing.TB, d *db.DB, mode string, change func(*Options)) *node {
 		conversations: c, dialogue: &dialogue{conversations: c, db: d}, directory: &directory{account(mode)},
 		clk: clk, db: d, logs: logs,
 	}
-	o := Options{Accounts: n.directory, Conversations: c, Turner: n.dialogue, Clock: clk, Log: log}
+	o := Options{
+		Accounts: n.directory, Conversations: c, Turner: n.dialogue, Clock: clk, Log: log,
+		// Wide, so that a busy machine doesn't decide the outcome of a test.
+		Budget: 30 * time.Second, StoreTimeout: 20 * time.Second,
+	}
 	if change != nil {
 		change(&o)
 	}
@@ -395,6 +399,7 @@ func TestRefusals(t *testing.T) {
 		{"eleven minutes old", "", func(p *push) { p.at = now.Add(-11 * time.Minute) }, 403, reasonStale},
 		{"from the future", "", func(p *push) { p.at = now.Add(11 * time.Minute) }, 403, reasonStale},
 		{"plain text where encryption is set", "", func(p *push) { p.plain = true }, 403, reasonPlaintext},
+		{"plain text where nothing is set", "?", func(p *push) { p.plain = true }, 403, reasonPlaintext},
 		{"foreign app id", "", func(p *push) { p.appID = "wxb11529c136998cb6" }, 403, reasonAppID},
 		{"wrong key", "", func(p *push) { p.key = strings.Repeat("C", 43) }, 403, reasonCipher},
 		{"65 KiB", "", func(p *push) { p.xml = strings.Repeat("x", 65<<10) }, 413, reasonSize},
@@ -647,7 +652,7 @@ func TestReplayedNonceIsRefused(t *testing.T) {
 func TestBudgetExceeded(t *testing.T) {
 	t.Parallel()
 	dbtest.Run(t, func(t *testing.T, d *db.DB) {
-		n := newNode(t, d, company.ModeEncrypted, func(o *Options) { o.Budget = 300 * time.Millisecond })
+		n := newNode(t, d, company.ModeEncrypted, func(o *Options) { o.Budget, o.StoreTimeout = 1500*time.Millisecond, 1400*time.Millisecond })
 		release := make(chan struct{})
 		n.dialogue.before = func(context.Context, conversation.Message, bool) error { <-release; return nil }
 		p := textPush("77", "您好")
@@ -708,7 +713,7 @@ func TestRetryWaitsForAnotherNode(t *testing.T) {
 func TestNodeDiesBeforeTheTurn(t *testing.T) {
 	t.Parallel()
 	dbtest.Run(t, func(t *testing.T, d *db.DB) {
-		n := newNode(t, d, company.ModeEncrypted, func(o *Options) { o.Budget = 500 * time.Millisecond })
+		n := newNode(t, d, company.ModeEncrypted, func(o *Options) { o.Budget, o.StoreTimeout = 1500*time.Millisecond, 1400*time.Millisecond })
 		in, err := decode([]byte(textPush("77", "您好").xml), testAppID)
 		if err != nil {
 			t.Fatal(err)

@@ -28,6 +28,19 @@ func openSpool(t testing.TB, most int64) *conversation.Spool {
 	return s
 }
 
+// startAgain returns when the database takes statements again.
+func startAgain(t testing.TB, server *dbtest.Server, n *node) {
+	t.Helper()
+	server.Start(t)
+	deadline := time.Now().Add(30 * time.Second)
+	for n.db.Ping(t.Context()) != nil {
+		if time.Now().After(deadline) {
+			t.Fatal("the database does not come back")
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
 // Architecture, decision 9: with the database stopped a message is sealed into
 // the spool and answered with fixed words, danger with its safety words; back
 // again, each is stored and answered exactly once.
@@ -73,7 +86,7 @@ func TestDatabaseStopped(t *testing.T) {
 	}
 	n.noLeak(t)
 
-	server.Start(t)
+	startAgain(t, server, n)
 	var stored int
 	var wg sync.WaitGroup
 	var mu sync.Mutex
@@ -118,7 +131,7 @@ func TestDatabaseStopsDuringTheTurn(t *testing.T) {
 	if got := n.post(t, textPush("1", testWords)); !strings.Contains(got.text, "24小时电话") {
 		t.Errorf("%+v", got)
 	}
-	server.Start(t)
+	startAgain(t, server, n)
 	left, err := n.conversations.Unanswered(t.Context(), -time.Hour, 10)
 	if err != nil || len(left) != 1 {
 		t.Fatalf("%d unanswered, %v", len(left), err)

@@ -20,9 +20,14 @@ import (
 // be acknowledged.
 var ErrSpoolFull = errors.New("the spool is full")
 
-// ErrPutAside is wrapped by an error of Replay's function for a message that
-// can never be stored; Replay puts its file aside and goes on.
-var ErrPutAside = errors.New("the message cannot be stored")
+// What Replay's function may wrap in its error.
+var (
+	// ErrPutAside: the message can never be stored; its file is put aside.
+	ErrPutAside = errors.New("the message cannot be stored")
+	// ErrTryLater: only this message was refused; its file stays for the next
+	// replay, and the others get their turn.
+	ErrTryLater = errors.New("the message could not be stored this time")
+)
 
 // Sealer encrypts what lies in the spool; aad binds it to its place.
 type Sealer interface {
@@ -195,40 +200,50 @@ func (s *Spool) Len() int {
 func (s *Spool) Bad() int { return int(s.bad.Load()) }
 
 // Replay hands each message to store in the order of arrival and removes its
-// file once store has returned nil, that is, after the commit. It ends at the
-// first error of store (save ErrPutAside), with that error; the rest stays. A crash between commit
-// and removal replays the message, which the unique key makes harmless. A file
-// that doesn't open is put aside and counted.
+// file once store has returned nil, that is, after the commit. An error of store
+// ends the replay and is returned, the rest stays; see ErrPutAside and
+// ErrTryLater for those that don't end it. A crash between commit and removal
+// replays the message, which the unique key makes harmless. A file that doesn't
+// open is put aside and counted.
 func (s *Spool) Replay(ctx context.Context, store func(ctx context.Context, in Inbound) error) error {
 	s.replay.Lock()
 	defer s.replay.Unlock()
+	var later error
 	for _, name := range s.names() {
 		if err := ctx.Err(); err != nil {
 			return fmt.Errorf("replay the spool: %w", err)
 		}
-		in, err := s.read(name)
-		if errors.Is(err, os.ErrNotExist) {
-			continue // still being written
+		err := s.replayOne(ctx, name, store)
+		switch {
+		case err == nil:
+		case errors.Is(err, ErrTryLater):
+			later = err
+		default:
+			return errors.Join(later, err)
 		}
-		if err != nil {
-			if err := s.putAside(ctx, name, err); err != nil {
-				return err
-			}
-			continue
-		}
-		if err := store(ctx, in); errors.Is(err, ErrPutAside) {
-			if err := s.putAside(ctx, name, err); err != nil {
-				return err
-			}
-			continue
-		} else if err != nil {
-			return fmt.Errorf("replay the spool: %w", err)
-		}
-		if err := removeIfThere(filepath.Join(s.dir, name)); err != nil {
-			return fmt.Errorf("remove a replayed spool file: %w", err)
-		}
-		s.forget(name)
 	}
+	return later
+}
+
+func (s *Spool) replayOne(ctx context.Context, name string, store func(ctx context.Context, in Inbound) error) error {
+	in, err := s.read(name)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil // still being written
+	}
+	if err != nil {
+		return s.putAside(ctx, name, err)
+	}
+	err = store(ctx, in)
+	if errors.Is(err, ErrPutAside) {
+		return s.putAside(ctx, name, err)
+	}
+	if err != nil {
+		return fmt.Errorf("replay the spool: %w", err)
+	}
+	if err := removeIfThere(filepath.Join(s.dir, name)); err != nil {
+		return fmt.Errorf("remove a replayed spool file: %w", err)
+	}
+	s.forget(name)
 	return nil
 }
 

@@ -154,6 +154,27 @@ func TestSpoolPutsAsideWhatCannotBeStored(t *testing.T) {
 	}
 }
 
+func TestSpoolTriesLater(t *testing.T) {
+	t.Parallel()
+	s := openSpool(t, t.TempDir(), 0)
+	for i := range 3 {
+		if err := s.Put(t.Context(), text("oA", fmt.Sprint(i), "a")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var got []string
+	err := s.Replay(t.Context(), func(_ context.Context, in conversation.Inbound) error {
+		if in.MsgID == "0" {
+			return fmt.Errorf("odd: %w", conversation.ErrTryLater)
+		}
+		got = append(got, in.MsgID)
+		return nil
+	})
+	if !errors.Is(err, conversation.ErrTryLater) || strings.Join(got, "") != "12" || s.Len() != 1 || s.Bad() != 0 {
+		t.Errorf("%v, replayed %v, %d left, %d bad", err, got, s.Len(), s.Bad())
+	}
+}
+
 func TestSpoolIsBounded(t *testing.T) {
 	t.Parallel()
 	s := openSpool(t, t.TempDir(), 2000)
