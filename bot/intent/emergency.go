@@ -45,7 +45,7 @@ func (c *Classifier) suppressed(got found) bool {
 		return true
 	case says("hypothetical") && !says("real"):
 		return true
-	case says("slight") && !says("real"):
+	case says("slight") && !says("severe"):
 		return true
 	}
 	return false
