@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 	"log/slog"
-	"strings"
 )
 
 // NewLogger returns a logger that writes JSON lines of at least level to w,
@@ -22,7 +21,7 @@ func NewTextLogger(w io.Writer, level slog.Leveler) *slog.Logger {
 // what must not be kept:
 //
 //   - the value of an attribute whose name says phone, openid, text, secret,
-//     token, password and the like (see secretNames);
+//     token, password and the like (see names.go);
 //   - in every other text, including the message and errors: mainland mobile
 //     numbers, openids, and values after access_token=, secret=, sign= and
 //     the like.
@@ -79,25 +78,4 @@ func masked(v slog.Value) string {
 		return ""
 	}
 	return mask
-}
-
-func isSecretName(name string) bool {
-	name = strings.ToLower(name)
-	for _, s := range secretNames {
-		if strings.Contains(name, s) {
-			return !countName(name)
-		}
-	}
-	return false
-}
-
-// countName lets through names that count or measure what must not be kept:
-// text_bytes, token_age.
-func countName(name string) bool {
-	for _, s := range []string{"_bytes", "_len", "_count", "_age", "_id", "_ms"} {
-		if strings.HasSuffix(name, s) {
-			return !strings.Contains(name, "secret") && !strings.Contains(name, "open")
-		}
-	}
-	return false
 }

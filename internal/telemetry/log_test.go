@@ -40,6 +40,12 @@ func TestScrub(t *testing.T) {
 		{"redis://:pw@h", "redis://:" + m + "@h"},
 		// What must stay readable.
 		{"errcode: 40001, code=45015, code: 0", "errcode: 40001, code=45015, code: 0"},
+		{"decode: unexpected end; design: x; primary key: id; token is missing", "decode: unexpected end; design: x; primary key: id; token is missing"},
+		{`{"Code":"isv.AMOUNT_NOT_ENOUGH","Message":"OK"}`, `{"Code":"isv.AMOUNT_NOT_ENOUGH","Message":"OK"}`},
+		{`{"code":"493021"}`, `{"code":"` + m + `"}`},
+		{"/h5/cb?code=0a1b&state=x", "/h5/cb?code=" + m + "&state=x"},
+		{"corpsecret=abc&corpid=ww1", "corpsecret=" + m + "&corpid=ww1"},
+		{"AccessKeySecret: abc", "AccessKeySecret: " + m},
 		{"SQLSTATE 23505", "SQLSTATE 23505"},
 		{"case #1234567 of queue q1", "case #1234567 of queue q1"},
 		{"took 1234567890123 ns", "took 1234567890123 ns"},
@@ -168,4 +174,32 @@ func FuzzScrub(f *testing.F) {
 			t.Errorf("%q keeps the phone", s)
 		}
 	})
+}
+
+func TestNames(t *testing.T) {
+	t.Parallel()
+	secret := []string{
+		"phone", "Phone", "resident_phone", "PhoneNumbers", "openid", "OpenID", "openId", "open_id", "from_openid", "text", "reply_text", "content",
+		"body", "secret", "AccessKeySecret", "access_key_id", "token", "access_token", "accessToken", "apiToken", "encoding_aes_key", "EncodingAESKey",
+		"password", "Authorization", "msg_signature", "touser", "id_card",
+	}
+	harmless := []string{
+		"context", "unit", "text_bytes", "text_key", "token_age", "phone_count", "content_type", "body_limit", "nobody", "phonetic", "case_no",
+		"message_id", "key", "code", "sign", "userid", "chatid", "err", "",
+	}
+	log := func(name string) string {
+		var b strings.Builder
+		telemetry.NewLogger(&b, slog.LevelInfo).Info("x", name, "value")
+		return b.String()
+	}
+	for _, name := range secret {
+		if strings.Contains(log(name), `"value"`) {
+			t.Errorf("%s is kept", name)
+		}
+	}
+	for _, name := range harmless {
+		if !strings.Contains(log(name), `"value"`) {
+			t.Errorf("%s is taken out", name)
+		}
+	}
 }

@@ -9,13 +9,6 @@ import (
 
 const mask = "[redacted]"
 
-// secretNames are parts of names of attributes whose values are never kept.
-var secretNames = []string{
-	"phone", "mobile", "openid", "open_id", "unionid", "text", "content", "body",
-	"secret", "token", "password", "passwd", "aeskey", "aes_key", "authorization", "cookie",
-	"access_key", "accesskey", "signature", "id_card",
-}
-
 var (
 	// mobile is a mainland mobile number that stands alone, perhaps with +86
 	// and the usual spaces or hyphens. RE2 has no look-around, so the
@@ -26,8 +19,11 @@ var (
 	openID = regexp.MustCompile(`(^|[^0-9A-Za-z_-])(o[0-9A-Za-z_-]{27})($|[^0-9A-Za-z_-])`)
 
 	// parameter is a secret in a URL, a form, JSON or an error of a vendor's
-	// library.
-	parameter = regexp.MustCompile(`(?i)((?:access_token|refresh_token|token|secret|corpsecret|appsecret|password|passwd|signature|msg_signature|sign|key|accesskeyid|accesskeysecret|phonenumbers?|openid|touser|encoding_aes_key|ticket|code)["']?\s*(?:=|:|%3D)\s*["']?)([^\s"'&,;}\]]+)`)
+	// library. Words that are also everyday words of errors (code, key, sign)
+	// count only before an equals sign or in JSON.
+	parameter = regexp.MustCompile(`(?i)((?:^|[^0-9a-z])(?:` +
+		`(?:access_?token|refresh_token|token|secret|corpsecret|appsecret|password|passwd|signature|msg_signature|accesskey(?:id|secret)|phonenumbers?|openid|touser|encoding_?aes_?key)["']?\s*(?:=|:|%3D)` +
+		`|(?:sign|key|ticket|code)(?:=|%3D|["']\s*:))\s*["']?)([^\s"'&,;}\]]+)`)
 
 	// bearer is an Authorization header.
 	bearer = regexp.MustCompile(`(?i)(bearer\s+)[0-9A-Za-z._~+/=-]+`)
@@ -56,9 +52,9 @@ func Scrub(s string) string {
 	return s
 }
 
-// harmless are values of words like code and key that say nothing: small
-// numbers (error codes), null, what is masked already.
-var harmless = regexp.MustCompile(`^(?:-?[0-9]{1,5}\.?|null|nil|true|false|\[redacted.*)$`)
+// harmless are values of words like code and key that say nothing: error codes
+// (small numbers, Aliyun's isv. and isp.), null, what is masked already.
+var harmless = regexp.MustCompile(`^(?:-?[0-9]{1,5}\.?|is[vp]\.[A-Z_]+|OK|null|nil|true|false|\[redacted.*)$`)
 
 // scrubValue scrubs what slog would write as text or JSON. Numbers are left
 // alone, except those that are a phone number.
