@@ -156,7 +156,11 @@ func roomAt(text []rune, i int) (string, int, bool) {
 	}
 	r, ok := n.room()
 	if !ok {
-		return "", 0, false
+		// 14B: a floor and a letter.
+		if n.cn || len(n.rs) > 2 || n.end >= len(text) || !strings.ContainsRune("abcdeh", text[n.end]) {
+			return "", 0, false
+		}
+		r = string(n.rs)
 	}
 	end := n.end
 	if end < len(text) && isLetter(text[end]) && !(end+1 < len(text) && isLetter(text[end+1])) {
@@ -458,10 +462,24 @@ func hasBuildingWord(rs []rune) bool { return strings.ContainsAny(string(rs), "�
 func (s *slotReader) judge(text []rune, m mention) mention {
 	m.speaker = s.lookBack(text, m.start, 3, s.words["speaker"])
 	m.other = s.lookBack(text, m.start, 2, s.words["other_home"])
-	m.deniedBefore = s.lookBack(text, m.start, 2, s.words["denies_before"])
+	m.deniedBefore = s.deniedBefore(text, m.start)
 	// 前面那条手误 speaks of what was said before, not of this.
 	m.deniedAfter = s.lookAhead(text, m.end, 4, s.words["denies_after"]) && !s.lookAhead(text, m.end, 1, s.words["earlier"])
 	return m
+}
+
+// deniedBefore says 不是3栋; the comma of 不是,是8栋 keeps the denial from the 8.
+func (s *slotReader) deniedBefore(text []rune, i int) bool {
+	from := i
+	for from > 0 && i-from < 2 && text[from-1] != ',' {
+		from--
+	}
+	for at := from; at <= i; at++ {
+		if s.lookBack(text, at, 0, s.words["denies_before"]) {
+			return true
+		}
+	}
+	return false
 }
 
 // home chooses the home of the message: the speaker's if it is said, otherwise
@@ -484,6 +502,9 @@ func (s *slotReader) home(text []rune) (building, entrance, room string) {
 			}
 			if m.deniedAfter && !m.deniedBefore && i+1 < len(ms) && ms[i+1].parts()[slot] == "" {
 				continue // only what the next one restates was wrong
+			}
+			if m.size() > 1 && repeated(ms, i, slot, v) {
+				continue // what is said again in the right version wasn't wrong
 			}
 			denied[slot+v] = true
 		}
@@ -518,6 +539,27 @@ func (s *slotReader) home(text []rune) (building, entrance, room string) {
 		}
 	}
 	return best.building, best.entrance, best.room
+}
+
+// repeated says that the next mention that isn't denied gives the same value.
+func repeated(ms []mention, i int, slot, v string) bool {
+	for _, m := range ms[i+1:] {
+		if !m.deniedBefore && !m.deniedAfter {
+			return m.parts()[slot] == v
+		}
+	}
+	return false
+}
+
+// size counts the parts that are said.
+func (m mention) size() int {
+	n := 0
+	for _, v := range m.parts() {
+		if v != "" {
+			n++
+		}
+	}
+	return n
 }
 
 func (m mention) parts() map[string]string {

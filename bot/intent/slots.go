@@ -142,9 +142,9 @@ func (s *slotReader) caseNo(text []rune) (string, []stretch) {
 			end++
 		}
 		no := spokenDigits(text[i:end])
-		if len(no) >= 6 && len(no) <= 9 && s.saidAsCase(text, i, end) {
+		if len(no) >= 6 && len(no) <= 9 && (s.saidAsCase(text, i, end) || len(places) > 0 && s.lookBack(text, i, 1, s.words["corrects_case"])) {
 			places = append(places, stretch{i, end})
-			if !s.lookBack(text, i, 4, s.words["denies_before"]) && !s.lookAhead(text, end, 4, s.words["denies_after"]) {
+			if !s.deniedBefore(text, i) && !s.lookAhead(text, end, 4, s.words["denies_after"]) {
 				best = no
 			}
 		}
