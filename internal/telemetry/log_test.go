@@ -203,3 +203,18 @@ func TestNames(t *testing.T) {
 		}
 	}
 }
+
+func BenchmarkScrub(b *testing.B) {
+	for name, s := range map[string]string{
+		"word":  "message stored",
+		"uuid":  "0193c2a4-13a0-7000-8000-1380000000ab",
+		"error": `transaction turn: commit: dial tcp 127.0.0.1:5432: connect: connection refused`,
+		"url":   `Post "https://api.weixin.qq.com/cgi-bin/message/custom/send?access_token=ABCDEF": context deadline exceeded`,
+	} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				telemetry.Scrub(s)
+			}
+		})
+	}
+}
