@@ -31,11 +31,10 @@ type media struct {
 var mediaSizes = map[string]int{"image": 10 << 20, "video": 10 << 20, "voice": 2 << 20, "file": 20 << 20}
 
 const (
-	maxChunk    = 512 << 10
-	maxChunks   = 100
-	minFile     = 5
-	linkLives   = 5 * time.Minute
-	maxAppFiles = 20 << 20
+	maxChunk  = 512 << 10
+	maxChunks = 100
+	minFile   = 5
+	linkLives = 5 * time.Minute
 )
 
 // upload is a file that a bot sends in pieces.
