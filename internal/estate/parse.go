@@ -217,7 +217,7 @@ func isCodeRune(r rune) bool {
 }
 
 // codeValue turns digits in any writing into ASCII: 一二零一 and 十二零一 are
-// 1201, 二十三 is 23. Leading zeros of a number go, a lone zero stays.
+// 1201, 二十三 is 23. Leading zeros go, a lone zero stays.
 // Impossible numbers give "".
 func codeValue(s string) string {
 	var out strings.Builder
@@ -240,8 +240,8 @@ func codeValue(s string) string {
 		i = j
 	}
 	v := strings.TrimLeft(out.String(), "0")
-	if v == "" || v[0] >= 'A' {
-		return strings.TrimSpace("0" + v)
+	if v == "" {
+		return "0"
 	}
 	return v
 }

@@ -76,10 +76,8 @@ func (c *Codes) IssueTx(ctx context.Context, tx *db.Tx, r Request) (Issued, erro
 	if err := c.limitTx(ctx, tx, r, now); err != nil {
 		return Issued{}, err
 	}
-	if _, err := tx.ExecContext(ctx, `
-		UPDATE one_time_codes SET tries = $4 WHERE company_id = $1 AND subject = $2 AND purpose = $3 AND used_at IS NULL`,
-		r.CompanyID, r.Subject, r.Purpose, MaxTries); err != nil {
-		return Issued{}, fmt.Errorf("onetime: retire earlier codes: %w", err)
+	if err := c.CancelTx(ctx, tx, r.CompanyID, r.Purpose, r.Subject); err != nil {
+		return Issued{}, err
 	}
 	out := Issued{ID: db.NewID()}
 	code, err := digits()
@@ -177,6 +175,17 @@ func (c *Codes) Pending(ctx context.Context, q db.Querier, companyID, purpose, s
 		return false, fmt.Errorf("onetime: look for a code: %w", err)
 	}
 	return n > 0, nil
+}
+
+// CancelTx makes the codes of subject worthless. They still count for
+// MaxPerHour.
+func (c *Codes) CancelTx(ctx context.Context, tx *db.Tx, companyID, purpose, subject string) error {
+	if _, err := tx.ExecContext(ctx, `
+		UPDATE one_time_codes SET tries = $4 WHERE company_id = $1 AND subject = $2 AND purpose = $3 AND used_at IS NULL`,
+		companyID, subject, purpose, MaxTries); err != nil {
+		return fmt.Errorf("onetime: cancel codes: %w", err)
+	}
+	return nil
 }
 
 // ForgetTx erases what is kept of a subject.
