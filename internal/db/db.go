@@ -28,8 +28,9 @@ type Options struct {
 	// PostgreSQL that isn't reached within a second counts as away, unless the
 	// URL says connect_timeout=<seconds>.
 	URL string
-	// MaxConns limits the connections: to PostgreSQL altogether, to SQLite
-	// for reading (there is always one for writing). 0 means 20 and 4.
+	// MaxConns limits the connections: to PostgreSQL altogether (at least 4;
+	// the job engine's listener has one more), to SQLite for reading (there
+	// is always one for writing). 0 means 20 and 4.
 	MaxConns int
 	// Logger hears about slow transactions and failed after-commit work. Nil
 	// means silence.

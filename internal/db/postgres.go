@@ -17,6 +17,8 @@ import (
 
 const (
 	postgresConns = 20
+	// minConns is what a migration needs: one holds the lock meanwhile.
+	minConns = 4
 
 	// connectTimeout is short because a WeChat callback has five seconds in
 	// all, and the resident's words must still reach the spool. The URL may
@@ -44,6 +46,7 @@ func (d *DB) openPostgres(ctx context.Context, o Options) error {
 	if conns <= 0 {
 		conns = postgresConns
 	}
+	conns = max(conns, minConns)
 	cfg, err := poolConfig(o.URL, conns)
 	if err != nil {
 		return err

@@ -27,7 +27,7 @@ const (
 	// rounds a second.
 	fetchCooldown = 10 * time.Millisecond
 	// fetchPoll is how soon a job is found whose notification was lost.
-	fetchPoll = 250 * time.Millisecond
+	fetchPoll = 500 * time.Millisecond
 	// neverRescue switches River's rescuer off: it compares the time a job
 	// was started with the injected clock, and with the clock moved it starts
 	// running jobs a second time. See rescue.go for ours.

@@ -57,9 +57,8 @@ func SQLiteFile(t testing.TB) string {
 	return file
 }
 
-// Empty returns a SQLite file that doesn't exist yet and the URL of an empty
-// PostgreSQL database, for tests of migrations; url is "" after a skip on
-// engine.
+// Empty returns the path of a SQLite file that doesn't exist yet, or the URL of
+// an empty PostgreSQL database, for tests of migrations.
 func Empty(t testing.TB, engine db.Engine) (url string) {
 	t.Helper()
 	if engine == db.EngineSQLite {
