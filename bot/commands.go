@@ -5,6 +5,7 @@ import (
 	"errors"
 	"regexp"
 	"strings"
+	"time"
 
 	"guanjia/internal/db"
 	"guanjia/internal/desk"
@@ -116,12 +117,12 @@ func (t *turn) bind(ctx context.Context, home, phone string) (step, error) {
 				return reply{}, err
 			}
 		}
-		return t.reply("bind.code_sent", wording.Vars{"phone_tail": number[len(number)-4:]})
+		return t.reply("bind.code_sent", wording.Vars{"phone_tail": number[len(number)-4:], "minutes": minutesOf(t.company.Settings.CodeTTL)})
 	}}, nil
 }
 
 func (t *turn) sendCodeTx(ctx context.Context, tx *db.Tx, smsID string, start estate.BindStart) error {
-	sms, err := t.e.Book.SMS("bind_code", wording.Vars{"code": start.Code})
+	sms, err := t.e.Book.SMS("bind_code", wording.Vars{"code": start.Code, "minutes": minutesOf(t.company.Settings.CodeTTL)})
 	if err != nil {
 		return err
 	}
@@ -132,6 +133,8 @@ func (t *turn) sendCodeTx(ctx context.Context, tx *db.Tx, smsID string, start es
 	})
 	return err
 }
+
+func minutesOf(d time.Duration) string { return itoa(max(1, int(d/time.Minute))) }
 
 // reviewTx opens the task in which staff look at a binding nobody registered.
 func (t *turn) reviewTx(ctx context.Context, tx *db.Tx, p desk.Prepared, unit, tail string) error {

@@ -38,8 +38,10 @@ type Deps struct {
 	Book          *wording.Book
 	Calendar      func(companyID string) *calendar.Calendar
 	Knowledge     Answerer
-	Log           *slog.Logger
-	Points        func(name string) // kill points of the crash tests; nil in production
+	// TemplateResult hears what became of a template message.
+	TemplateResult func(ctx context.Context, accountID, openID, msgID, status string) error
+	Log            *slog.Logger
+	Points         func(name string) // kill points of the crash tests; nil in production
 }
 
 // Engine answers residents. Safe for concurrent use.

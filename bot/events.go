@@ -29,6 +29,9 @@ func (t *turn) event(ctx context.Context) (step, error) {
 		return t.unfollow()
 	case "CLICK":
 		return t.click(ctx)
+	case "TEMPLATESENDJOBFINISH":
+		// Told outside the turn's transaction: a receipt said twice is harmless.
+		return step{}, t.e.TemplateResult(ctx, t.m.AccountID, t.m.OpenID, t.m.MsgID, t.m.Detail.Status)
 	}
 	return step{}, nil
 }

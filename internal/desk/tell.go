@@ -13,7 +13,10 @@ import (
 
 // Purposes of the template and SMS catalogue that stand in when words can't go
 // as a service message: they say only that an answer waits.
-const purposeAnswerWaiting = "answer_waiting"
+const (
+	purposeAnswerWaiting = "answer_waiting"
+	purposeHandled       = "case_handled"
+)
 
 // Option is a choice offered under a message, with a numeric id as the msgmenu needs it.
 type Option struct {
@@ -73,28 +76,33 @@ func orderKey(c Case) string {
 // hops lists the ways to the resident of a case, best first. The ways after
 // the first say only that an answer waits: their texts are the vendors' templates.
 func (d *Desk) hops(dir *company.Directory, c Case, t telling) ([]ledger.Hop, error) {
+	purpose := purposeAnswerWaiting
+	if c.State == StateHandled {
+		purpose = purposeHandled
+	}
 	var hops []ledger.Hop
 	if c.OpenID != "" {
 		hops = append(hops, ledger.Hop{Channel: ledger.ChannelService, AccountID: c.AccountID, Address: c.OpenID,
 			Payload: ledger.HopPayload(map[string]any{"options": t.options})})
-		msg, err := d.book.Template(purposeAnswerWaiting, wording.Vars{
-			"case_no": c.No, "what": c.Summary, "state": d.book.Label("state", string(c.State)), "time": c.OpenedAt.In(shanghai).Format("2006-01-02 15:04")})
+		msg, err := d.book.Template(purpose, wording.Vars{"case_no": c.No, "summary": c.Summary,
+			"time": d.clock.Now().In(shanghai).Format("2006年1月2日 15:04")})
 		if err != nil {
 			return nil, err
 		}
 		hops = append(hops, ledger.Hop{Channel: ledger.ChannelTemplate, AccountID: c.AccountID, Address: c.OpenID,
-			Payload: ledger.HopPayload(map[string]any{"purpose": purposeAnswerWaiting, "fields": msg.Data})})
+			Payload: ledger.HopPayload(map[string]any{"purpose": purpose, "fields": msg.Data})})
 	}
 	account, ok := dir.SMSOf(c.CompanyID)
-	if !ok || c.Phone == "" || account.Templates[purposeAnswerWaiting] == "" {
+	if !ok || c.Phone == "" || account.Templates[purpose] == "" {
 		return hops, nil
 	}
-	sms, err := d.book.SMS(purposeAnswerWaiting, wording.Vars{"case_no": c.No})
+	owner, _ := dir.Company(c.CompanyID)
+	sms, err := d.book.SMS(purpose, wording.Vars{"case_no": c.No, "phone": owner.Settings.ServicePhone})
 	if err != nil {
 		return nil, err
 	}
 	return append(hops, ledger.Hop{Channel: ledger.ChannelSMS, AccountID: account.ID, Address: c.Phone,
-		Payload: ledger.HopPayload(map[string]any{"purpose": purposeAnswerWaiting, "params": sms.Params})}), nil
+		Payload: ledger.HopPayload(map[string]any{"purpose": purpose, "params": sms.Params})}), nil
 }
 
 func truncate(s string, n int) string {
