@@ -166,6 +166,13 @@ func TestDirectorySeesChangesAndOutlivesTheDatabase(t *testing.T) {
 	if err := s.Refresh(ctx); err == nil {
 		t.Error("a refresh without database must say so")
 	}
+	began := time.Now()
+	for range 1000 {
+		hotline(s)
+	}
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("a thousand look-ups without database took %s: each has tried it", took)
+	}
 	if got := hotline(s); got != "400-000" {
 		t.Errorf("without database the directory says %q", got)
 	}

@@ -29,28 +29,34 @@ type Directory struct {
 	smsOf        map[string]SMSAccount
 }
 
+// reloadTimeout bounds how long a caller waits for a newer directory when there
+// is an older one: a callback has two seconds.
+const reloadTimeout = 500 * time.Millisecond
+
 // Directory gives the companies and accounts. It is read once and kept; a
-// change made through this Store, or Refresh, reads it again. When that fails
-// and an older one is there, the older one is given: callers go on while the
-// database is away.
+// change made through this Store, or Refresh, has it read again. When that
+// fails and an older one is there, callers get the older one, without trying
+// in their turn: they go on while the database is away, and Run catches up.
 func (s *Store) Directory(ctx context.Context) (*Directory, error) {
 	have := s.cached.Load()
-	if have != nil && !s.stale.Load() {
+	if have == nil {
+		return s.load(ctx)
+	}
+	// A transaction takes no second connection, so it sees what there is.
+	if db.InTransaction(ctx) || !s.stale.CompareAndSwap(true, false) {
 		return have, nil
 	}
-	if have != nil && db.InTransaction(ctx) {
-		return have, nil // a transaction takes no second connection
-	}
+	ctx, cancel := context.WithTimeout(ctx, reloadTimeout)
+	defer cancel()
 	d, err := s.load(ctx)
-	if err != nil && have != nil {
-		return have, nil
+	if err != nil {
+		return have, nil //nolint:nilerr // the older one serves
 	}
-	return d, err
+	return d, nil
 }
 
 // Refresh reads the directory again, so that what another node changed is seen.
 func (s *Store) Refresh(ctx context.Context) error {
-	s.stale.Store(true)
 	_, err := s.load(ctx)
 	return err
 }
@@ -82,15 +88,10 @@ func (s *Store) Run(ctx context.Context, every time.Duration, log *slog.Logger) 
 }
 
 func (s *Store) load(ctx context.Context) (*Directory, error) {
-	s.loading.Lock()
+	s.loading.Lock() // so that an older reading never replaces a newer one
 	defer s.loading.Unlock()
-	if have := s.cached.Load(); have != nil && !s.stale.Load() {
-		return have, nil // another caller has just read it
-	}
-	s.stale.Store(false)
 	d, err := s.read(ctx)
 	if err != nil {
-		s.stale.Store(true)
 		return nil, err
 	}
 	s.cached.Store(d)
