@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"guanjia/internal/db"
 )
@@ -75,24 +76,41 @@ func OpenSpool(dir string, sealer Sealer, log *slog.Logger, maxBytes int64) (*Sp
 		return nil, fmt.Errorf("read the spool's folder: %w", err)
 	}
 	for _, e := range entries {
-		switch filepath.Ext(e.Name()) {
-		case spoolTempSuffix:
-			// Never acknowledged: the process died before the rename.
-			if err := os.Remove(filepath.Join(dir, e.Name())); err != nil {
-				return nil, fmt.Errorf("remove an unfinished spool file: %w", err)
-			}
-		case spoolBadSuffix:
-			s.bad.Add(1)
-		case spoolSuffix:
-			info, err := e.Info()
-			if err != nil {
-				return nil, fmt.Errorf("read the spool's folder: %w", err)
-			}
-			s.files[e.Name()] = info.Size()
-			s.bytes += info.Size()
+		info, err := e.Info()
+		if errors.Is(err, os.ErrNotExist) {
+			continue // replayed by another process that shares the folder
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read the spool's folder: %w", err)
+		}
+		if err := s.adopt(info); err != nil {
+			return nil, err
 		}
 	}
 	return s, nil
+}
+
+// unfinishedAge is when a temporary file is certainly nobody's any more.
+const unfinishedAge = time.Minute
+
+// adopt takes a file of a former process into account.
+func (s *Spool) adopt(info os.FileInfo) error {
+	switch filepath.Ext(info.Name()) {
+	case spoolTempSuffix:
+		// Never acknowledged: the process died before the rename.
+		if time.Since(info.ModTime()) < unfinishedAge {
+			return nil
+		}
+		if err := removeIfThere(filepath.Join(s.dir, info.Name())); err != nil {
+			return fmt.Errorf("remove an unfinished spool file: %w", err)
+		}
+	case spoolBadSuffix:
+		s.bad.Add(1)
+	case spoolSuffix:
+		s.files[info.Name()] = info.Size()
+		s.bytes += info.Size()
+	}
+	return nil
 }
 
 // Put seals a push into the spool and returns when it is on the disk. Only

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"guanjia/internal/company"
 	"guanjia/internal/conversation"
@@ -120,7 +121,14 @@ func TestSpoolPutsAsideWhatDoesNotOpen(t *testing.T) {
 	if err := os.WriteFile(names[1], third, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "half.msg.tmp"), []byte("x"), 0o600); err != nil {
+	half, fresh := filepath.Join(dir, "half.msg.tmp"), filepath.Join(dir, "fresh.msg.tmp")
+	for _, name := range []string{half, fresh} {
+		if err := os.WriteFile(name, []byte("x"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	hourAgo := time.Now().Add(-time.Hour)
+	if err := os.Chtimes(half, hourAgo, hourAgo); err != nil {
 		t.Fatal(err)
 	}
 	s = openSpool(t, dir, 0)
@@ -128,6 +136,12 @@ func TestSpoolPutsAsideWhatDoesNotOpen(t *testing.T) {
 	err = s.Replay(t.Context(), func(context.Context, conversation.Inbound) error { n++; return nil })
 	if err != nil || n != 1 || s.Bad() != 3 || s.Len() != 0 {
 		t.Errorf("%d replayed, %d bad, %d left, %v", n, s.Bad(), s.Len(), err)
+	}
+	if _, err := os.Stat(half); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("an unfinished file of a dead process stays: %v", err)
+	}
+	if _, err := os.Stat(fresh); err != nil {
+		t.Errorf("a file that may still be written is gone: %v", err)
 	}
 	if s = openSpool(t, dir, 0); s.Bad() != 3 || s.Len() != 0 {
 		t.Errorf("after a restart: %d bad, %d waiting", s.Bad(), s.Len())
