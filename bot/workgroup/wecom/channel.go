@@ -156,6 +156,9 @@ func (c *Channel) shutdown(ctx context.Context, stop context.CancelFunc) {
 	c.inbox.wait()
 }
 
+// leaseBudget bounds one question for leases.
+const leaseBudget = 2 * time.Second
+
 // renew asks for all leases and makes the sockets fit.
 func (c *Channel) renew(ctx context.Context) {
 	bots, err := c.o.Bots(ctx)
@@ -169,7 +172,7 @@ func (c *Channel) renew(ctx context.Context) {
 		byID[b.ID] = b
 		names = append(names, b.ID)
 	}
-	leaseCtx, cancel := context.WithTimeout(ctx, c.o.Timing.LeaseRenew)
+	leaseCtx, cancel := context.WithTimeout(ctx, leaseBudget)
 	held, err := c.o.Lease.Hold(leaseCtx, c.o.Owner, names, c.o.Timing.LeaseTTL)
 	cancel()
 	if err != nil {
@@ -256,7 +259,7 @@ func (c *Channel) serve(ctx context.Context, k *keeper) {
 
 // ownLease tells whether this node surely has the bot's lease.
 func (c *Channel) ownLease(ctx context.Context, id string) bool {
-	ctx, cancel := context.WithTimeout(ctx, c.o.Timing.LeaseRenew)
+	ctx, cancel := context.WithTimeout(ctx, leaseBudget)
 	defer cancel()
 	held, err := c.o.Lease.Hold(ctx, c.o.Owner, []string{id}, c.o.Timing.LeaseTTL)
 	return err == nil && slices.Contains(held, id)

@@ -271,7 +271,7 @@ func TestLostAckFindsAHalfOpenConnection(t *testing.T) {
 		}
 		return reaction{noAck: deaf.Load()}
 	}
-	r := start(t, dbtest.SQLite(t), v, func(o *Options) { o.Timing.Ping = time.Hour })
+	r := start(t, dbtest.SQLite(t), v, func(o *Options) { o.Timing.Ping, o.Timing.Ack = time.Hour, 300*time.Millisecond })
 	r.up()
 	deaf.Store(true)
 	if class := wecomapi.ClassOf(r.channel.PushText(t.Context(), group(), "x")); class != wecomapi.ClassAmbiguous {
@@ -280,9 +280,7 @@ func TestLostAckFindsAHalfOpenConnection(t *testing.T) {
 	// The heartbeat is an hour away; the missing ack alone must lead to a new connection.
 	v.until("a second subscription", func() bool { return v.subscribed == 2 })
 	r.up()
-	if err := r.channel.PushText(t.Context(), group(), "y"); err != nil {
-		t.Error(err)
-	}
+	eventually(t, "words on the new one", func() bool { return r.channel.PushText(t.Context(), group(), "y") == nil })
 }
 
 func TestHeartbeat(t *testing.T) {
@@ -325,7 +323,7 @@ func TestKickedWhileHoldingTheLease(t *testing.T) {
 	r := start(t, dbtest.SQLite(t), v, nil)
 	r.up()
 	// A stranger subscribes with the same bot.
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()
 	stranger, _, err := websocket.Dial(ctx, v.url(), nil)
 	if err != nil {
@@ -366,7 +364,7 @@ func TestRefusedSecret(t *testing.T) {
 		if a.Reason != "auth" {
 			t.Errorf("alarm %+v", a)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(60 * time.Second):
 		t.Fatal("no alarm")
 	}
 	v.mu.Lock()

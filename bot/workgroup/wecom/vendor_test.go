@@ -182,7 +182,7 @@ func (v *vendor) pushJSON(body any) {
 // until waits for a condition on the vendor's state, which it may read.
 func (v *vendor) until(what string, ok func() bool) {
 	v.t.Helper()
-	deadline := time.NewTimer(20 * time.Second)
+	deadline := time.NewTimer(60 * time.Second)
 	defer deadline.Stop()
 	for {
 		v.mu.Lock()
@@ -299,10 +299,10 @@ func (h *handler) heard() []workgroup.Message {
 // quick are times for tests.
 func quick() Timing {
 	return Timing{
-		Ping: 200 * time.Millisecond, Ack: 150 * time.Millisecond, Write: time.Second, Dial: 5 * time.Second,
+		Ping: 200 * time.Millisecond, Ack: 10 * time.Second, Write: 10 * time.Second, Dial: 10 * time.Second,
 		BackoffMin: 5 * time.Millisecond, BackoffMax: 40 * time.Millisecond, AuthTries: 5, Pause: time.Hour,
-		LeaseTTL: 400 * time.Millisecond, LeaseRenew: 100 * time.Millisecond, Sweep: 50 * time.Millisecond,
-		Handle: 5 * time.Second, Click: 2 * time.Second, Drain: 2 * time.Second, WebhookAfter: time.Minute,
+		LeaseTTL: 5 * time.Second, LeaseRenew: 100 * time.Millisecond, Sweep: 50 * time.Millisecond,
+		Handle: 20 * time.Second, Click: 10 * time.Second, Drain: 10 * time.Second, WebhookAfter: time.Minute,
 	}
 }
 
@@ -369,7 +369,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	ticker := time.NewTicker(2 * time.Millisecond)
 	defer ticker.Stop()
-	deadline := time.NewTimer(20 * time.Second)
+	deadline := time.NewTimer(60 * time.Second)
 	defer deadline.Stop()
 	for !ok() {
 		select {
