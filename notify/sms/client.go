@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/aliyun/alibaba-cloud-sdk-go/sdk"
@@ -59,7 +60,13 @@ func newClient(base string, workers int, log *slog.Logger) (*client, error) {
 	return c, nil
 }
 
+// fillTables makes the SDK fill its own package-level table once: it does so
+// without a lock in every constructor, which races when two services are made
+// at the same time.
+var fillTables = sync.OnceFunc(func() { dysmsapi.GetEndpointMap() })
+
 func newWorker(next *wire) (*worker, error) {
+	fillTables()
 	w := &worker{call: &oneCall{wire: next}}
 	cfg := sdk.NewConfig().WithScheme("HTTPS").WithTimeout(callTimeout).WithAutoRetry(false)
 	cfg.Transport = w.call
