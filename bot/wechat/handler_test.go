@@ -174,18 +174,17 @@ func newNode(t testing.TB, d *db.DB, mode string, change func(*Options)) *node {
 
 // push is one POST of the platform; zero fields are filled in rightly.
 type push struct {
-	xml         string
-	at          time.Time
-	nonce       string
-	key         string // "" means commonKey
-	appID       string
-	plain       bool   // send as plain text
-	both        string // plain fields beside the ciphertext (compatible mode)
-	signature   string // "" means right, "-" absent
-	msgSig      string
-	tamper      func(body string) string
-	path        string
-	contentType string
+	xml       string
+	at        time.Time
+	nonce     string
+	key       string // "" means commonKey
+	appID     string
+	plain     bool   // send as plain text
+	both      string // plain fields beside the ciphertext (compatible mode)
+	signature string // "" means right, "-" absent
+	msgSig    string
+	tamper    func(body string) string
+	path      string
 }
 
 var nonces atomic.Int64

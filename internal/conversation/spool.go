@@ -129,25 +129,29 @@ func (s *Spool) Put(ctx context.Context, in Inbound) error {
 	if err != nil {
 		return fmt.Errorf("spool: seal the message: %w", err)
 	}
-	if err := s.reserve(name, int64(len(sealed))); err != nil {
+	size := int64(len(sealed))
+	if err := s.reserve(size); err != nil {
 		return err
 	}
-	if err := s.write(name, sealed); err != nil {
-		s.forget(name)
+	err = s.write(name, sealed)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil {
+		s.bytes -= size
 		return fmt.Errorf("spool: %w", err)
 	}
+	s.files[name] = size
 	return nil
 }
 
 // reserve takes the space before the file is written, so that many writers at
 // once don't exceed it.
-func (s *Spool) reserve(name string, size int64) error {
+func (s *Spool) reserve(size int64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.bytes+size > s.most {
 		return fmt.Errorf("spool: %d of %d bytes used by %d messages: %w", s.bytes, s.most, len(s.files), ErrSpoolFull)
 	}
-	s.files[name] = size
 	s.bytes += size
 	return nil
 }
@@ -246,7 +250,8 @@ func (s *Spool) Replay(ctx context.Context, store func(ctx context.Context, in I
 func (s *Spool) replayOne(ctx context.Context, name string, store func(ctx context.Context, in Inbound) error) error {
 	in, err := s.read(name)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil // still being written
+		s.forget(name) // replayed by another process that shares the folder
+		return nil
 	}
 	if err != nil {
 		return s.putAside(ctx, name, err)
