@@ -405,7 +405,7 @@ func (d *Desk) Handle(ctx context.Context, by By, caseID, measures string) (Case
 		return Case{}, err
 	}
 	// The measures are read by the resident, so they pass the same guard as a reply.
-	if _, err := d.book.Staff(measures, wording.Sign{}); err != nil {
+	if err := d.book.Guard(measures); err != nil {
 		return Case{}, heldBack(err, c)
 	}
 	return d.move(ctx, by, caseID, ActionHandle, func(ctx context.Context, tx *db.Tx, c *Case) (Event, error) {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/alexedwards/scs/v2"
+	"github.com/alexedwards/scs/v2/memstore"
 	"github.com/go-chi/chi/v5"
 
 	"guanjia/internal/clock"
@@ -55,6 +56,10 @@ var pageNames = []string{"login", "queues", "queue", "cases", "case", "problem"}
 // New parses the pages; an error names the file.
 func New(d Deps) (*Console, error) {
 	c := &Console{Deps: d, pages: map[string]*template.Template{}, sessions: scs.New()}
+	// scs starts a store of its own that sweeps for ever; ours replaces it.
+	if own, ok := c.sessions.Store.(*memstore.MemStore); ok {
+		own.StopCleanup()
+	}
 	c.sessions.Store = sessions{d.DB}
 	c.sessions.IdleTimeout, c.sessions.Lifetime = sessionIdle, sessionLifetime
 	c.sessions.Cookie.Name = "guanjia_console"
