@@ -40,7 +40,10 @@ func (t *turn) event(ctx context.Context) (step, error) {
 // His cases stay; they are the company's records.
 func (t *turn) unfollow() (step, error) {
 	return step{write: func(ctx context.Context, tx *db.Tx) (reply, error) {
-		return reply{}, t.e.Estate.UnbindTx(ctx, tx, t.m.CompanyID, t.m.OpenID)
+		if err := t.e.Estate.UnbindTx(ctx, tx, t.m.CompanyID, t.m.OpenID); err != nil {
+			return reply{}, err
+		}
+		return reply{}, t.e.Conversations.ForgetTx(ctx, tx, t.m.AccountID, t.m.OpenID)
 	}}, nil
 }
 
