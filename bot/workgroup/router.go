@@ -108,6 +108,13 @@ func (r *Router) answer(ctx context.Context, q *request) (string, error) {
 	return r.act(ctx, q)
 }
 
+// Ways in, as the history of a case names them. What is done in the group is
+// answered there; of what is done in a 1:1 chat the desk tells the group.
+const (
+	viaGroup  = "group"
+	viaSingle = "wecom"
+)
+
 // identify finds out who speaks and which queue the group belongs to.
 func (r *Router) identify(ctx context.Context, q *request) error {
 	m, ok, err := r.Staff.Member(ctx, q.Chat.CompanyID, q.From)
@@ -115,8 +122,9 @@ func (r *Router) identify(ctx context.Context, q *request) error {
 		return fmt.Errorf("look up member: %w", err)
 	}
 	q.member, q.known = m, ok
-	q.by = desk.By{CompanyID: q.Chat.CompanyID, UserID: m.UserID, Name: m.Name, Via: "group"}
+	q.by = desk.By{CompanyID: q.Chat.CompanyID, UserID: m.UserID, Name: m.Name, Via: viaGroup}
 	if q.Chat.Single {
+		q.by.Via = viaSingle
 		return nil
 	}
 	queueID, _, err := r.Staff.QueueOf(ctx, q.Chat)
@@ -598,7 +606,7 @@ func keys() []string {
 		"group.noted", "group.transferred", "group.transfer_how", "group.need_measures", "group.handled", "group.recalled",
 		"group.list_empty", "group.list_mine", "group.no_queue", "group.queue_empty", "group.list_of_queue", "group.list_more",
 		"group.list_line", "group.too_long", "group.images_not_sent", "group.closed_for_reply", "group.not_claimable",
-		"group.queue_unknown", "group.refused", "group.busy", "group.retrying", "group.gave_up", "group.click_lost", "group.hint",
+		"group.queue_unknown", "group.refused", "group.busy", "group.retrying", "group.gave_up", "group.click_lost", "group.stale_button", "group.hint",
 		"card.how_transfer", "card.how_done", "card.claimed", "card.list_title", "card.list_hint",
 	}
 	for _, key := range refusals {
@@ -626,6 +634,9 @@ func (r *Router) Click(ctx context.Context, c Click) (Card, error) {
 		return r.refreshList(ctx, q, c.TaskID)
 	}
 	k, err := r.Desk.ByNo(ctx, c.Chat.CompanyID, no)
+	if errors.Is(err, desk.ErrNotFound) {
+		return Card{}, fmt.Errorf("click on a card of no case: %w", ErrUnknownCard)
+	}
 	if err != nil {
 		return Card{}, fmt.Errorf("read case: %w", err)
 	}

@@ -177,7 +177,7 @@ func TestWorkOfADeadNode(t *testing.T) {
 	in := input{BotID: "b1", CompanyID: "c1", Kind: kindMessage, Chat: group(), From: "zhang", Text: "hello"}
 	for i, reached := range []string{"stored", "handled"} {
 		in.MsgID, in.ReqID = reached, "req-"+reached
-		stored, fresh, err := r.store.add(t.Context(), in, -time.Second)
+		stored, fresh, err := r.store.add(t.Context(), in, "the dead node", time.Hour)
 		if err != nil || !fresh {
 			t.Fatal(fresh, err)
 		}
@@ -196,7 +196,7 @@ func TestWorkOfADeadNode(t *testing.T) {
 		t.Errorf("heard %+v", heard)
 	}
 	in.Kind, in.MsgID, in.ReqID = kindClick, "click", "req-click"
-	if _, _, err := r.store.add(t.Context(), in, -time.Second); err != nil {
+	if _, _, err := r.store.add(t.Context(), in, "the dead node", time.Hour); err != nil {
 		t.Fatal(err)
 	}
 	if text := markdownOf(t, v.untilGot(cmdSend, 1)[0]); !strings.Contains(text, "再点一次") {

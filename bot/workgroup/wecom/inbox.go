@@ -208,11 +208,11 @@ func (b *inbox) count(result string) { b.c.metrics.messages.WithLabelValues(resu
 func (b *inbox) take(ctx context.Context, k *keeper, in input) {
 	ctx, cancel := context.WithTimeout(ctx, b.c.o.Timing.Handle)
 	defer cancel()
-	lease := b.lease()
+	owner := b.c.o.Owner
 	if b.draining() {
-		lease = 0
+		owner = ""
 	}
-	stored, fresh, err := b.c.o.Store.add(ctx, in, lease)
+	stored, fresh, err := b.c.o.Store.add(ctx, in, owner, b.lease())
 	switch {
 	case err != nil:
 		b.count("not_stored")
@@ -220,7 +220,7 @@ func (b *inbox) take(ctx context.Context, k *keeper, in input) {
 		b.say(ctx, k, in, "group.busy")
 	case !fresh:
 		b.count("doubled")
-	case lease > 0:
+	case owner != "":
 		b.put(chatKey(in.Chat), func(ctx context.Context) { b.resume(ctx, k, stored) })
 	}
 }
@@ -370,11 +370,11 @@ func (b *inbox) say(ctx context.Context, k *keeper, in input, key string) {
 func (b *inbox) takeClick(ctx context.Context, k *keeper, in input) {
 	ctx, cancel := context.WithTimeout(ctx, b.c.o.Timing.Click)
 	defer cancel()
-	stored, fresh, err := b.c.o.Store.add(ctx, in, b.lease())
+	stored, fresh, err := b.c.o.Store.add(ctx, in, b.c.o.Owner, b.lease())
 	if err != nil {
 		b.count("not_stored")
 		b.c.o.Log.ErrorContext(ctx, "click of a member not stored", "bot", k.bot.ID, "error", err)
-		b.lostClick(ctx, k, in)
+		b.lostClick(ctx, k, in, err)
 		return
 	}
 	if !fresh {
@@ -384,7 +384,7 @@ func (b *inbox) takeClick(ctx context.Context, k *keeper, in input) {
 	if err := b.press(ctx, k, stored); err != nil {
 		b.count("failed")
 		b.c.o.Log.ErrorContext(ctx, "click of a member not answered", "click", stored.ID, "error", err)
-		b.lostClick(ctx, k, stored)
+		b.lostClick(ctx, k, stored, err)
 	} else {
 		b.count("answered")
 	}
@@ -408,8 +408,12 @@ func (b *inbox) press(ctx context.Context, k *keeper, in input) error {
 
 // lostClick says in words that a click came to nothing. An answer to an event
 // can only be a card, so the words are pushed.
-func (b *inbox) lostClick(ctx context.Context, k *keeper, in input) {
-	text := b.words(k, "group.click_lost")
+func (b *inbox) lostClick(ctx context.Context, k *keeper, in input, cause error) {
+	key := "group.click_lost"
+	if errors.Is(cause, workgroup.ErrUnknownCard) {
+		key = "group.stale_button"
+	}
+	text := b.words(k, key)
 	if text == "" {
 		return
 	}
@@ -448,7 +452,7 @@ func (b *inbox) sweep(ctx context.Context, bots []string) {
 	}
 	queryCtx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	found, err := b.c.o.Store.claim(queryCtx, up, b.lease(), sweepLimit)
+	found, err := b.c.o.Store.claim(queryCtx, b.c.o.Owner, up, b.lease(), sweepLimit)
 	if err != nil {
 		b.c.o.Log.WarnContext(ctx, "no look for messages left half done", "error", err)
 	}
@@ -465,7 +469,7 @@ func (b *inbox) resume(ctx context.Context, k *keeper, in input) {
 	ctx, cancel := context.WithTimeout(ctx, b.c.o.Timing.Handle)
 	defer cancel()
 	if in.Kind == kindClick {
-		b.lostClick(ctx, k, in)
+		b.lostClick(ctx, k, in, nil)
 		if err := b.c.o.Store.handled(ctx, in.ID, ""); err != nil {
 			b.c.o.Log.WarnContext(ctx, "click of a member not noted as handled", "click", in.ID, "error", err)
 		}

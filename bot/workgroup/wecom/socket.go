@@ -50,7 +50,7 @@ func DefaultTiming() Timing {
 	return Timing{
 		Ping: 30 * time.Second, Ack: 5 * time.Second, Write: 5 * time.Second, Dial: 10 * time.Second,
 		BackoffMin: time.Second, BackoffMax: 30 * time.Second, AuthTries: 5, Pause: 30 * time.Minute,
-		LeaseTTL: 8 * time.Second, LeaseRenew: 2500 * time.Millisecond, Sweep: 5 * time.Second,
+		LeaseTTL: 6 * time.Second, LeaseRenew: 2 * time.Second, Sweep: 5 * time.Second,
 		Handle: 20 * time.Second, Click: 4500 * time.Millisecond, Drain: 3 * time.Second,
 		WebhookAfter: 60 * time.Second,
 	}

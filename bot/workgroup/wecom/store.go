@@ -48,16 +48,17 @@ type Store struct {
 func NewStore(d *db.DB, c clock.Clock) *Store { return &Store{db: d, clock: c} }
 
 // add stores an input; fresh is false when its msgid is there already. A fresh
-// one is leased for the given time to the caller, who handles it.
-func (s *Store) add(ctx context.Context, in input, lease time.Duration) (stored input, fresh bool, err error) {
+// one is leased for the given time to owner, the node that handles it; the
+// empty owner leaves it to the next look.
+func (s *Store) add(ctx context.Context, in input, owner string, lease time.Duration) (stored input, fresh bool, err error) {
 	in.ID, in.ReceivedAt, in.Tries = db.NewID(), s.clock.Now(), 1
 	res, err := s.db.ExecContext(ctx, `
 		insert into group_messages (id, bot_id, msgid, company_id, kind, chat_id, single, from_id, body, quote, images,
-			task_id, button, req_id, received_at, tries, leased_until)
-		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, 1, $16)
+			task_id, button, req_id, received_at, tries, owner, leased_until)
+		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, 1, $16, $17)
 		on conflict (bot_id, msgid) do nothing`,
 		in.ID, in.BotID, in.MsgID, in.CompanyID, in.Kind, in.Chat.ID, in.Chat.Single, in.From, in.Text, in.Quote, in.Images,
-		in.TaskID, in.Button, in.ReqID, db.At(in.ReceivedAt), db.At(time.Now().Add(lease)))
+		in.TaskID, in.Button, in.ReqID, db.At(in.ReceivedAt), owner, db.At(time.Now().Add(lease)))
 	if err != nil {
 		return input{}, false, fmt.Errorf("store %s of a member: %w", in.Kind, err)
 	}
@@ -103,21 +104,22 @@ func (s *Store) release(ctx context.Context, id string, d time.Duration) error {
 
 const inputColumns = `id, bot_id, msgid, company_id, kind, chat_id, single, from_id, body, quote, images, task_id, button, req_id, received_at, tries, answer, handled_at`
 
-// claim takes inputs of these bots that nobody works on and leases them for
-// the given time, oldest first.
-func (s *Store) claim(ctx context.Context, bots []string, lease time.Duration, limit int) ([]input, error) {
+// claim takes inputs of these bots that nobody works on and leases them to
+// owner for the given time, oldest first. owner must keep the bots' sockets:
+// what another node had in hand is then nobody's.
+func (s *Store) claim(ctx context.Context, owner string, bots []string, lease time.Duration, limit int) ([]input, error) {
 	if len(bots) == 0 {
 		return nil, nil
 	}
-	found, err := s.due(ctx, bots, limit)
+	found, err := s.due(ctx, owner, bots, limit)
 	if err != nil || len(found) == 0 {
 		return nil, err
 	}
 	var mine []input
 	for _, in := range found {
 		res, err := s.db.ExecContext(ctx, `
-			update group_messages set tries = tries + 1, leased_until = $3
-			where id = $1 and tries = $2 and answered_at is null`, in.ID, in.Tries, db.At(time.Now().Add(lease)))
+			update group_messages set tries = tries + 1, owner = $3, leased_until = $4
+			where id = $1 and tries = $2 and answered_at is null`, in.ID, in.Tries, owner, db.At(time.Now().Add(lease)))
 		if err != nil {
 			return mine, fmt.Errorf("claim input: %w", err)
 		}
@@ -130,11 +132,11 @@ func (s *Store) claim(ctx context.Context, bots []string, lease time.Duration, l
 	return mine, nil
 }
 
-func (s *Store) due(ctx context.Context, bots []string, limit int) ([]input, error) {
+func (s *Store) due(ctx context.Context, owner string, bots []string, limit int) ([]input, error) {
 	rows, err := s.db.QueryContext(ctx, `
 		select `+inputColumns+` from group_messages
-		where answered_at is null and leased_until < $1 and bot_id `+db.InStrings(s.db, "$2")+`
-		order by received_at, id limit $3`, db.At(time.Now()), db.Strings(s.db, bots), limit)
+		where answered_at is null and (leased_until < $1 or owner <> $2) and bot_id `+db.InStrings(s.db, "$3")+`
+		order by received_at, id limit $4`, db.At(time.Now()), owner, db.Strings(s.db, bots), limit)
 	if err != nil {
 		return nil, fmt.Errorf("look for inputs left half done: %w", err)
 	}

@@ -3,8 +3,9 @@
 
 -- +goose Up
 
--- Stored before anything is done about it. A row without handled_at is picked
--- up again by the holder of the bot's socket.
+-- Stored before anything is done about it. A row without answered_at is picked
+-- up again by the holder of the bot's socket: his own when its lease has lapsed,
+-- another node's (owner) at once, since that node has lost the socket.
 CREATE TABLE group_messages (
     id           text PRIMARY KEY,
     bot_id       text NOT NULL,
@@ -22,7 +23,8 @@ CREATE TABLE group_messages (
     req_id       text NOT NULL,
     received_at  timestamptz NOT NULL,
     tries        bigint NOT NULL DEFAULT 0,
-    leased_until timestamptz,
+    owner        text NOT NULL,
+    leased_until timestamptz NOT NULL,
     answer       text NOT NULL DEFAULT '',
     handled_at   timestamptz,
     answered_at  timestamptz
