@@ -72,7 +72,7 @@ func (r *Runner) promoteSome(ctx context.Context, exec riverdriver.Executor) (n 
 			_ = tx.Rollback(context.WithoutCancel(ctx))
 		}
 	}()
-	now := r.clk.Now()
+	now := r.time.Now()
 	scheduled, err := tx.JobSchedule(ctx, &riverdriver.JobScheduleParams{Max: promoteBatch, Now: &now})
 	if err != nil {
 		return 0, fmt.Errorf("promote jobs: %w", err)
@@ -140,7 +140,7 @@ func (r *Runner) due(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	defer func() { _ = rows.Close() }()
-	now := r.clk.Now()
+	now := r.time.Now()
 	for rows.Next() {
 		var (
 			kind, state string

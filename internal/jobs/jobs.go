@@ -87,10 +87,11 @@ var ErrNotStarted = errors.New("jobs: runner is not started")
 
 // Runner puts jobs into the database and works on them.
 type Runner struct {
-	d   *db.DB
-	clk clock.Clock
-	log *slog.Logger
-	o   Options
+	d    *db.DB
+	clk  clock.Clock
+	time riverTime
+	log  *slog.Logger
+	o    Options
 
 	insert    *river.Client[*sql.Tx] // for PutTx; never started
 	insertErr error
@@ -124,7 +125,7 @@ func New(d *db.DB, clk clock.Clock, log *slog.Logger, o Options) *Runner {
 	if o.Timeout <= 0 {
 		o.Timeout = 5 * time.Minute
 	}
-	r := &Runner{d: d, clk: clk, log: log, o: o, handlers: map[string]Handler{}}
+	r := &Runner{d: d, clk: clk, time: newRiverTime(clk, d.Engine()), log: log, o: o, handlers: map[string]Handler{}}
 	cfg := r.config()
 	// Notifications are held back to one in a cooldown; a job committed
 	// shortly after another one must not wait for the poll.
@@ -149,7 +150,7 @@ func (r *Runner) config() *river.Config {
 	return &river.Config{
 		Logger:      quiet(r.log),
 		MaxAttempts: r.o.MaxAttempts,
-		Test:        river.TestConfig{Time: riverTime{r.clk}},
+		Test:        river.TestConfig{Time: r.time},
 	}
 }
 
@@ -163,14 +164,33 @@ func (r *Runner) driver(listener *pgxpool.Pool) riverdriver.Driver[*sql.Tx] {
 	return riverdatabasesql.NewWithPgxListener(r.d.SQL(), listener)
 }
 
-// riverTime lets River see the injected clock.
-type riverTime struct{ clk clock.Clock }
+// riverTime lets River see the injected clock, cut to what the engine keeps of
+// a time. River's drivers round to the nearest in some statements and cut in
+// others, so that a job which is due now could be stored as one of the future.
+type riverTime struct {
+	clk  clock.Clock
+	unit time.Duration
+}
 
-func (t riverTime) Now() time.Time { return t.clk.Now() }
+func newRiverTime(clk clock.Clock, e db.Engine) riverTime {
+	if e == db.EngineSQLite {
+		return riverTime{clk, time.Millisecond}
+	}
+	return riverTime{clk, time.Microsecond}
+}
 
+// Now implements rivertype.TimeGenerator.
+func (t riverTime) Now() time.Time { return t.clk.Now().Truncate(t.unit) }
+
+// NowOrNil implements rivertype.TimeGenerator.
 func (t riverTime) NowOrNil() *time.Time {
-	now := t.clk.Now()
+	now := t.Now()
 	return &now
+}
+
+// ceil is the first moment that the engine can keep which isn't before at.
+func (t riverTime) ceil(at time.Time) time.Time {
+	return at.UTC().Add(t.unit - 1).Truncate(t.unit)
 }
 
 // Start begins to work on jobs of the registered kinds; jobs of other kinds
@@ -233,7 +253,7 @@ func (r *Runner) newClient(driver riverdriver.Driver[*sql.Tx], id string) (*rive
 	cfg.CompletedJobRetentionPeriod = keepFinished
 	cfg.CancelledJobRetentionPeriod = keepFinished
 	cfg.DiscardedJobRetentionPeriod = keepDiscarded
-	cfg.RetryPolicy = retryPolicy{r.clk}
+	cfg.RetryPolicy = retryPolicy{r.time}
 	cfg.ErrorHandler = failures{r.log}
 	if len(r.handlers) > 0 {
 		cfg.Queues = map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: r.o.Workers}}
@@ -350,7 +370,7 @@ func (r *Runner) PutTx(ctx context.Context, tx *db.Tx, j Job) error {
 		opts.Priority = 2
 	}
 	if j.RunAt.After(r.clk.Now()) {
-		opts.ScheduledAt = j.RunAt.UTC()
+		opts.ScheduledAt = r.time.ceil(j.RunAt)
 	}
 	if j.UniqueKey != "" {
 		opts.UniqueOpts = river.UniqueOpts{ByArgs: true, ByState: unfinished()}

@@ -610,3 +610,26 @@ func TestOutage(t *testing.T) {
 	eventually(t, "a job after the outage", func() bool { return len(l.list()) == 3 })
 	t.Logf("new job ran after %s", time.Since(began))
 }
+
+// Settle must not take a job for one of the future because the engine rounded
+// its time up.
+func TestSettleWithRoundedTimes(t *testing.T) {
+	t.Parallel()
+	dbtest.Run(t, func(t *testing.T, d *db.DB) {
+		var l ledger
+		clk := clock.NewManual(time.Date(2026, 1, 31, 8, 0, 0, 0, time.UTC))
+		r := newRunner(t, d, clk)
+		r.Handle("note", l.handle)
+		start(t, r)
+		for i, part := range []time.Duration{600 * time.Microsecond, 999 * time.Microsecond, 999999, 1} {
+			clk.Set(clk.Now().Add(time.Second).Truncate(time.Second).Add(part))
+			put(t, d, r, jobs.Job{Kind: "note", Args: args{i}})
+			// A clock that stands still: the engine itself starts the job
+			// once its own rounding admits it.
+			settle(t, r)
+			if got := l.list(); len(got) != i+1 {
+				t.Fatalf("%s past the second: ran %v", part, got)
+			}
+		}
+	})
+}

@@ -3,10 +3,12 @@ package jobs
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
 
+	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/riverdriver"
 	"github.com/riverqueue/river/rivertype"
 
@@ -36,7 +38,10 @@ func (r *Runner) rescueLoop(ctx context.Context, run *running) {
 		if err != nil {
 			since = time.Now()
 		} else {
-			err = r.rescue(ctx, run, time.Since(since) >= lease)
+			err = errors.Join(
+				r.keepQueue(ctx, run),
+				r.rescue(ctx, run, time.Since(since) >= lease),
+			)
 		}
 		if failing = r.logOnce(ctx, failing, "job runner could not say that it is alive", err); ctx.Err() != nil {
 			return
@@ -47,6 +52,23 @@ func (r *Runner) rescueLoop(ctx context.Context, run *running) {
 		case <-ticker.C:
 		}
 	}
+}
+
+// keepQueue keeps River's row of the queue when the injected clock is in the
+// past: River writes the row by that clock, and removes it by the machine's
+// when it is a day old.
+func (r *Runner) keepQueue(ctx context.Context, run *running) error {
+	now := time.Now()
+	if now.Sub(r.clk.Now()) < time.Hour {
+		return nil
+	}
+	_, err := run.exec.QueueCreateOrSetUpdatedAt(ctx, &riverdriver.QueueCreateOrSetUpdatedAtParams{
+		Metadata: []byte("{}"), Name: river.QueueDefault, Now: &now,
+	})
+	if err != nil {
+		return fmt.Errorf("keep the job queue: %w", err)
+	}
+	return nil
 }
 
 // beat says that runner id is alive.
@@ -126,7 +148,7 @@ func (r *Runner) rescue(ctx context.Context, run *running, judge bool) error {
 // rescueJob is a compare-and-set on the start that we saw, so that two
 // rescuers cannot free a job that one of them has started meanwhile.
 func (r *Runner) rescueJob(ctx context.Context, run *running, job *rivertype.JobRow) error {
-	now := r.clk.Now()
+	now := r.time.Now()
 	trouble, err := json.Marshal(rivertype.AttemptError{At: now, Attempt: job.Attempt, Error: "the process stopped while the job was running"})
 	if err != nil {
 		return fmt.Errorf("rescue job: %w", err)

@@ -9,8 +9,6 @@ import (
 
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/rivertype"
-
-	"guanjia/internal/clock"
 )
 
 // ownJob is the context key of the job that a handler is working on.
@@ -38,14 +36,14 @@ const (
 
 // retryPolicy doubles the wait from a second to an hour, with a quarter of
 // jitter, by the injected clock.
-type retryPolicy struct{ clk clock.Clock }
+type retryPolicy struct{ time riverTime }
 
 func (p retryPolicy) NextRetry(job *rivertype.JobRow) time.Time {
 	wait := retryMost
 	if n := len(job.Errors); n < 12 { // 2^12 s is more than an hour
 		wait = min(retryMost, retryFirst<<n)
 	}
-	return p.clk.Now().Add(wait - wait/8 + rand.N(wait/4)) //nolint:gosec // jitter
+	return p.time.Now().Add(wait - wait/8 + rand.N(wait/4)) //nolint:gosec // jitter
 }
 
 // failures writes failed tries to our log.
