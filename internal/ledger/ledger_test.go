@@ -4,7 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
+	"math/rand/v2"
+	"sync"
 	"testing"
 	"time"
 
@@ -1009,4 +1012,130 @@ func TestPayloadOfAHop(t *testing.T) {
 	if got := ledger.HopPayload(map[string]int{"a": 1}); string(got) != `{"a":1}` || !json.Valid(got) {
 		t.Fatalf("payload %s", got)
 	}
+}
+
+// TestStress lets two processes claim, call, die, recover and hear receipts,
+// doubled and forged, all at once. Afterwards nothing is lost and no rule on
+// the number of submissions is broken.
+func TestStress(t *testing.T) {
+	run(t, func(b *bench) {
+		const n = 60
+		classes := []ledger.Class{ledger.ClassDanger, ledger.ClassPlanned, ledger.ClassSurvey}
+		ids := make([]string, n)
+		for i := range n {
+			ids[i] = b.put(sms(func(d *ledger.New) {
+				d.Class, d.Lane = classes[i%len(classes)], ledger.LaneNormal
+				d.OrderKey = fmt.Sprint("k", i%20)
+			}))
+		}
+		// On SQLite there is one process; there, the second is its other half.
+		second := b.l
+		if b.db.Engine() == db.EnginePostgres {
+			second = ledger.Open(b.db, b.clk, slog.New(slog.DiscardHandler))
+			defer second.Stop()
+		}
+		var wg sync.WaitGroup
+		for w, l := range []*ledger.Ledger{b.l, second, b.l, second} {
+			wg.Go(func() {
+				rnd := rand.New(rand.NewPCG(uint64(w), 7))
+				for range 40 {
+					if err := stressStep(b, l, rnd); err != nil {
+						b.t.Error(err)
+						return
+					}
+				}
+			})
+		}
+		wg.Wait()
+		// The world calms down: everything left is sent, looked up or given up.
+		for range 200 {
+			b.clk.Advance(30 * time.Minute)
+			for {
+				list := b.claim(ledger.LaneNormal, 50)
+				for _, d := range list {
+					b.record(b.start(d), ledger.OK, "calm-"+d.ID)
+				}
+				if len(list) == 0 {
+					break
+				}
+			}
+			looks, err := b.l.Lookups(b.ctx, ledger.ChannelSMS, 100)
+			if err != nil {
+				b.t.Fatal(err)
+			}
+			for _, u := range looks {
+				if _, err := b.l.Checked(b.ctx, u.Attempt, ledger.Check{Found: ledger.FoundDelivered}); err != nil {
+					b.t.Fatal(err)
+				}
+			}
+			if _, err := b.l.Lapse(b.ctx); err != nil {
+				b.t.Fatal(err)
+			}
+			for _, l := range []*ledger.Ledger{b.l, second} {
+				if _, err := l.RecoverStale(b.ctx); err != nil {
+					b.t.Fatal(err)
+				}
+			}
+			if open, err := b.l.Open(b.ctx, b.db); err != nil {
+				b.t.Fatal(err)
+			} else if len(open) == 0 {
+				break
+			}
+			_, err = b.db.ExecContext(b.ctx, `update deliveries set lease_until = $1 where lease_until is not null`, db.At(time.Now().Add(-time.Second)))
+			if err != nil {
+				b.t.Fatal(err)
+			}
+		}
+		for _, id := range ids {
+			d := b.get(id)
+			if !d.State.Final() {
+				b.t.Errorf("%s is left %s", d.Class, d.State)
+			}
+			if most := map[ledger.Class]int64{ledger.ClassDanger: 2, ledger.ClassPlanned: 2, ledger.ClassSurvey: 1}[d.Class]; d.Submissions > most {
+				b.t.Errorf("%s was submitted %d times", d.Class, d.Submissions)
+			}
+		}
+	})
+}
+
+func stressStep(b *bench, l *ledger.Ledger, rnd *rand.Rand) error {
+	if rnd.IntN(4) == 0 {
+		if _, err := l.RecoverStale(b.ctx); err != nil {
+			return err
+		}
+	}
+	list, err := l.Claim(b.ctx, ledger.ClaimQuery{Lane: ledger.LaneNormal, Limit: 3, Lease: time.Duration(rnd.IntN(20)) * time.Millisecond})
+	if err != nil {
+		return err
+	}
+	for _, d := range list {
+		a, err := l.StartAttemptFor(b.ctx, d, time.Duration(rnd.IntN(20))*time.Millisecond)
+		if errors.Is(err, ledger.ErrNotClaimed) || errors.Is(err, ledger.ErrNotNeeded) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		vendorID := ""
+		kind := []ledger.OutcomeKind{ledger.OK, ledger.OK, ledger.Ambiguous, ledger.Retry, ledger.Unreachable, "crash"}[rnd.IntN(6)]
+		if kind == ledger.OK {
+			vendorID = a.OutID
+		}
+		receipt := ledger.Receipt{Channel: "sms", AccountID: "a1", OutID: a.OutID, OK: rnd.IntN(2) == 0, Code: "x", Confirmed: rnd.IntN(2) == 0}
+		if rnd.IntN(3) == 0 {
+			if err := l.Receipt(b.ctx, receipt); err != nil {
+				return err
+			}
+		}
+		if kind == "crash" {
+			continue
+		}
+		if _, err := l.Record(b.ctx, a, ledger.Outcome{Kind: kind, VendorID: vendorID}); err != nil {
+			return err
+		}
+		if err := l.Receipt(b.ctx, receipt); err != nil {
+			return err
+		}
+	}
+	return nil
 }

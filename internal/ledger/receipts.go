@@ -2,7 +2,6 @@ package ledger
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -19,11 +18,11 @@ const keepReceipts = 72 * time.Hour
 // Receipt takes one receipt at once. One that matches nothing yet is kept and
 // tried again; one that never matches does nothing.
 func (l *Ledger) Receipt(ctx context.Context, r Receipt) error {
-	matched, err := l.applyReceipt(ctx, r, "")
+	matched, err := l.applyAll(ctx, []storedReceipt{{r: r}})
 	if err != nil {
 		return fmt.Errorf("receipt: %w", err)
 	}
-	if matched {
+	if matched[0] {
 		return nil
 	}
 	return l.putReceipts(ctx, []Receipt{r}, 1, time.Now().Add(receiptTries[0]))
@@ -98,12 +97,12 @@ func (l *Ledger) ApplyReceipts(ctx context.Context, limit int) (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("apply receipts: %w", err)
 	}
+	matched, err := l.applyAll(ctx, list)
+	if err != nil {
+		return 0, fmt.Errorf("apply receipts: %w", err)
+	}
 	for i, s := range list {
-		matched, err := l.applyReceipt(ctx, s.r, s.id)
-		if err != nil {
-			return i, fmt.Errorf("apply receipt: %w", err)
-		}
-		if matched {
+		if matched[i] {
 			continue
 		}
 		var again time.Time
@@ -149,107 +148,226 @@ func (l *Ledger) claimReceipts(ctx context.Context, limit int) ([]storedReceipt,
 	return list, rows.Err()
 }
 
-// applyReceipt finds the attempt and writes what follows; a stored receipt is
-// deleted in the same transaction. matched is false when there is no attempt.
-func (l *Ledger) applyReceipt(ctx context.Context, r Receipt, storedID string) (matched bool, err error) {
-	a, err := l.attemptOf(ctx, l.db, r)
-	if errors.Is(err, ErrNotFound) {
-		return false, nil
+// applyAll finds the attempts of receipts and writes what follows, in one
+// transaction that also deletes the stored ones. matched tells which of them
+// had an attempt.
+func (l *Ledger) applyAll(ctx context.Context, list []storedReceipt) (matched []bool, err error) {
+	matched = make([]bool, len(list))
+	if len(list) == 0 {
+		return matched, nil
 	}
+	found, err := l.attemptsOf(ctx, list)
 	if err != nil {
-		return false, err
+		return nil, err
 	}
-	err = l.inTx(ctx, "apply receipt", func(ctx context.Context, tx *db.Tx, finish finishFunc) error {
-		if storedID != "" {
-			if _, err := tx.ExecContext(ctx, `delete from receipts where id = $1`, storedID); err != nil {
-				return fmt.Errorf("delete receipt: %w", err)
+	var deliveries, attemptIDs, stored []string
+	for i := range list {
+		a, ok := found[i]
+		if !ok {
+			continue
+		}
+		matched[i] = true
+		deliveries, attemptIDs = append(deliveries, a.DeliveryID), append(attemptIDs, a.ID)
+		if list[i].id != "" {
+			stored = append(stored, list[i].id)
+		}
+	}
+	if len(deliveries) == 0 {
+		return matched, nil
+	}
+	err = l.inTx(ctx, "apply receipts", func(ctx context.Context, tx *db.Tx, finish finishFunc) error {
+		_, err := tx.ExecContext(ctx, `delete from receipts where id `+db.InStrings(tx, "$1"), db.Strings(tx, stored))
+		if err != nil {
+			return fmt.Errorf("delete receipts: %w", err)
+		}
+		w, err := l.lockSet(ctx, tx, deliveries)
+		if err != nil {
+			return err
+		}
+		attempts, err := attemptsByID(ctx, tx, attemptIDs)
+		if err != nil {
+			return err
+		}
+		for i := range list {
+			if !matched[i] {
+				continue
 			}
+			// What an earlier receipt of this batch made of it counts.
+			a := attempts[found[i].ID]
+			if a, err = w.receipt(ctx, tx, a, list[i].r); err != nil {
+				return err
+			}
+			attempts[a.ID] = a
 		}
-		_, err := l.receiptTx(ctx, tx, a.DeliveryID, a.ID, r, finish)
-		return err
+		return w.flush(ctx, tx, finish)
 	})
-	return err == nil, err
+	return matched, err
 }
 
-// attemptOf finds the call that a receipt speaks of. The vendor's claim must
-// fit ours in channel and account, and in the address where it names one: a
-// forged receipt that guesses an id moves nothing of somebody else.
-func (l *Ledger) attemptOf(ctx context.Context, q db.Querier, r Receipt) (Attempt, error) {
-	const fits = ` and a.channel = $2 and a.account_id = $3 and ($4 = '' or a.address = $4)`
-	if r.OutID != "" {
-		a, err := scanAttempt(q.QueryRowContext(ctx, `select `+attemptColumns("a")+` from attempts a
-			where a.id = $1`+fits, r.OutID, r.Channel, r.AccountID, r.Address))
-		if err == nil || !errors.Is(err, ErrNotFound) || r.VendorID == "" {
-			return a, err
-		}
-	}
-	if r.VendorID == "" {
-		return Attempt{}, ErrNotFound
-	}
-	return scanAttempt(q.QueryRowContext(ctx, `select `+attemptColumns("a")+` from attempts a
-		where a.vendor_id = $1 and a.vendor_id <> ''`+fits+` order by a.id limit 1`,
-		r.VendorID, r.Channel, r.AccountID, r.Address))
-}
-
-func (l *Ledger) receiptTx(ctx context.Context, tx *db.Tx, deliveryID, attemptID string, r Receipt, finish finishFunc) (Delivery, error) {
-	d, err := lock(ctx, tx, deliveryID)
-	if err != nil {
-		return Delivery{}, err
-	}
-	a, err := attemptByID(ctx, tx, attemptID)
-	if err != nil {
-		return d, err
-	}
-	now := l.clk.Now()
-	c, ok := afterReceipt(d, a, r, now)
+// receipt decides what one receipt changes and returns the attempt as it then
+// is.
+func (w *writeSet) receipt(ctx context.Context, tx *db.Tx, a Attempt, r Receipt) (Attempt, error) {
+	d := w.deliveries[a.DeliveryID]
+	c, ok := afterReceipt(d, a, r, w.now)
 	at := r.At
 	if at.IsZero() {
-		at = now
+		at = w.now
 	}
-	_, err = tx.ExecContext(ctx, `update attempts set receipt_code = $2, receipt_at = $3, check_at = $4 where id = $1`,
-		a.ID, r.Code, db.At(at), db.At(c.check))
+	if ok {
+		if _, err := w.apply(ctx, tx, d.ID, a, c, Outcome{VendorID: r.VendorID}); err != nil {
+			return a, err
+		}
+		a.State = c.attempt
+	}
+	a.CheckAt = c.check
+	w.setAttempt(attemptWrite{
+		ID: a.ID, State: a.State, ReceiptCode: r.Code, ReceiptAt: db.At(at), Check: db.At(c.check), Ended: w.attempts[a.ID].Ended,
+	})
+	return a, nil
+}
+
+// attemptsOf finds the calls that receipts speak of, by out-id first, then by
+// the vendor's id. What the vendor claims must fit ours in channel and account,
+// and in the address where it names one: a forged receipt that guesses an id
+// moves nothing of somebody else.
+func (l *Ledger) attemptsOf(ctx context.Context, list []storedReceipt) (map[int]Attempt, error) {
+	var outIDs, vendorIDs []string
+	for _, s := range list {
+		if s.r.OutID != "" {
+			outIDs = append(outIDs, s.r.OutID)
+		}
+		if s.r.VendorID != "" {
+			vendorIDs = append(vendorIDs, s.r.VendorID)
+		}
+	}
+	found := make(map[int]Attempt, len(list))
+	byOut, err := l.attemptsWhere(ctx, `a.id`, outIDs)
 	if err != nil {
-		return d, fmt.Errorf("write receipt: %w", err)
+		return nil, err
 	}
-	if !ok {
-		return d, nil
+	for i, s := range list {
+		for _, a := range byOut {
+			if a.ID == s.r.OutID && s.r.fits(a) {
+				found[i] = a
+			}
+		}
 	}
-	return l.apply(ctx, tx, d, a, c, Outcome{VendorID: r.VendorID}, now, finish)
+	if len(found) == len(list) {
+		return found, nil
+	}
+	byVendor, err := l.attemptsWhere(ctx, `a.vendor_id <> '' and a.vendor_id`, vendorIDs)
+	if err != nil {
+		return nil, err
+	}
+	for i, s := range list {
+		if _, ok := found[i]; ok || s.r.VendorID == "" {
+			continue
+		}
+		for _, a := range byVendor {
+			if a.VendorID == s.r.VendorID && s.r.fits(a) {
+				found[i] = a
+				break
+			}
+		}
+	}
+	return found, nil
+}
+
+func (r Receipt) fits(a Attempt) bool {
+	return r.Channel == a.Channel && r.AccountID == a.AccountID && (r.Address == "" || r.Address == a.Address)
+}
+
+func (l *Ledger) attemptsWhere(ctx context.Context, column string, ids []string) ([]Attempt, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	rows, err := l.db.QueryContext(ctx, `select `+attemptColumns("a")+` from attempts a
+		where `+column+` `+db.InStrings(l.db, "$1")+` order by a.id`, db.Strings(l.db, ids))
+	if err != nil {
+		return nil, fmt.Errorf("find attempts: %w", err)
+	}
+	list, err := scanAttempts(rows)
+	if err != nil {
+		return nil, fmt.Errorf("find attempts: %w", err)
+	}
+	return list, nil
 }
 
 // earlyReceipts applies what came for a vendor's id before the answer with
 // that id was recorded.
-func (l *Ledger) earlyReceipts(ctx context.Context, tx *db.Tx, d Delivery, attemptID, vendorID string, finish finishFunc) (Delivery, error) {
+func (l *Ledger) earlyReceipts(ctx context.Context, tx *db.Tx, w *writeSet, items []recordItem, finish finishFunc) error {
+	byVendor := make(map[string]string) // vendor id -> attempt
+	var vendorIDs, sources []string
+	for _, it := range items {
+		if it.o.VendorID != "" && channels[it.a.Channel].receipts {
+			byVendor[it.o.VendorID] = it.a.ID
+			vendorIDs = append(vendorIDs, it.o.VendorID)
+			sources = append(sources, sourceOf(it.a.Channel, it.a.AccountID))
+		}
+	}
+	if len(vendorIDs) == 0 {
+		return nil
+	}
+	var some bool
+	err := tx.QueryRowContext(ctx, `select exists (select 1 from receipts where vendor_id <> '' and tries > 0 and vendor_id `+
+		db.InStrings(tx, "$1")+`)`, db.Strings(tx, vendorIDs)).Scan(&some)
+	if err != nil {
+		return fmt.Errorf("look for early receipts: %w", err)
+	}
+	if !some {
+		return nil
+	}
+	list, err := l.takeEarly(ctx, tx, vendorIDs, sources)
+	if err != nil {
+		return err
+	}
+	attemptIDs := make([]string, 0, len(list))
+	for _, r := range list {
+		attemptIDs = append(attemptIDs, byVendor[r.VendorID])
+	}
+	attempts, err := attemptsByID(ctx, tx, attemptIDs)
+	if err != nil {
+		return err
+	}
+	// The first set is written; a second one begins where it ended.
+	late := &writeSet{l: l, now: w.now, deliveries: w.deliveries, dirty: map[string]deliveryWrite{}, attempts: map[string]attemptWrite{}}
+	for _, r := range list {
+		a := attempts[byVendor[r.VendorID]]
+		if !r.fits(a) {
+			continue // for another address: whoever made it up knew the id only
+		}
+		if a, err = late.receipt(ctx, tx, a, r); err != nil {
+			return err
+		}
+		attempts[a.ID] = a
+	}
+	return late.flush(ctx, tx, finish)
+}
+
+func (l *Ledger) takeEarly(ctx context.Context, tx *db.Tx, vendorIDs, sources []string) ([]Receipt, error) {
 	rows, err := tx.QueryContext(ctx, `
 		delete from receipts
-		where vendor_id = $1 and channel = $2 and account_id = $3 and (address = '' or address = $4) and tries > 0
-		returning ok, transient, confirmed, code, at`, vendorID, d.Channel, d.AccountID, d.Address)
+		where vendor_id <> '' and tries > 0 and vendor_id `+db.InStrings(tx, "$1")+`
+		  and channel || '|' || account_id `+db.InStrings(tx, "$2")+`
+		returning channel, account_id, vendor_id, address, ok, transient, confirmed, code, at`,
+		db.Strings(tx, vendorIDs), db.Strings(tx, sources))
 	if err != nil {
-		return d, fmt.Errorf("look for early receipts: %w", err)
+		return nil, fmt.Errorf("take early receipts: %w", err)
 	}
+	defer func() { _ = rows.Close() }()
 	var list []Receipt
-	err = func() error {
-		defer func() { _ = rows.Close() }()
-		for rows.Next() {
-			var at db.Time
-			r := Receipt{Channel: d.Channel, AccountID: d.AccountID, VendorID: vendorID}
-			if err := rows.Scan(&r.OK, &r.Transient, &r.Confirmed, &r.Code, &at); err != nil {
-				return err
-			}
-			r.At = at.Time
-			list = append(list, r)
+	for rows.Next() {
+		var (
+			r  Receipt
+			at db.Time
+		)
+		if err := rows.Scan(&r.Channel, &r.AccountID, &r.VendorID, &r.Address, &r.OK, &r.Transient, &r.Confirmed, &r.Code, &at); err != nil {
+			return nil, fmt.Errorf("take early receipts: %w", err)
 		}
-		return rows.Err()
-	}()
-	if err != nil {
-		return d, fmt.Errorf("look for early receipts: %w", err)
+		r.At = at.Time
+		list = append(list, r)
 	}
-	for _, r := range list {
-		if d, err = l.receiptTx(ctx, tx, d.ID, attemptID, r, finish); err != nil {
-			return d, err
-		}
-	}
-	return d, nil
+	return list, rows.Err()
 }
 
 // PruneReceipts deletes stored receipts that matched nothing for three days.
@@ -322,9 +440,13 @@ func (e extraScan) Scan(dest ...any) error { return e.s.Scan(append(dest, e.extr
 func (l *Ledger) Checked(ctx context.Context, a Attempt, found Check) (Delivery, error) {
 	var d Delivery
 	err := l.inTx(ctx, "record look-up", func(ctx context.Context, tx *db.Tx, finish finishFunc) error {
-		var err error
-		if d, err = lock(ctx, tx, a.DeliveryID); err != nil {
+		w, err := l.lockSet(ctx, tx, []string{a.DeliveryID})
+		if err != nil {
 			return err
+		}
+		var locked bool
+		if d, locked = w.deliveries[a.DeliveryID]; !locked {
+			return ErrNotFound
 		}
 		a, err := attemptByID(ctx, tx, a.ID)
 		if err != nil {
@@ -333,7 +455,7 @@ func (l *Ledger) Checked(ctx context.Context, a Attempt, found Check) (Delivery,
 		if a.State == AttemptDelivered || a.State == AttemptFailed {
 			return nil // a receipt was faster
 		}
-		now := l.clk.Now()
+		now := w.now
 		c, ok := afterCheck(d, a, found, now)
 		absentN, absentSince := a.AbsentN, a.AbsentSince
 		switch found.Found {
@@ -356,8 +478,10 @@ func (l *Ledger) Checked(ctx context.Context, a Attempt, found Check) (Delivery,
 		if !ok {
 			return nil
 		}
-		d, err = l.apply(ctx, tx, d, a, c, Outcome{}, now, finish)
-		return err
+		if d, err = w.apply(ctx, tx, d.ID, a, c, Outcome{}); err != nil {
+			return err
+		}
+		return w.flush(ctx, tx, finish)
 	})
 	if err != nil {
 		return Delivery{}, fmt.Errorf("record look-up: %w", err)

@@ -5,8 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 	"time"
 
 	"guanjia/internal/db"
@@ -37,27 +35,39 @@ func (l *Ledger) Record(ctx context.Context, a Attempt, o Outcome) (Delivery, er
 }
 
 func (l *Ledger) recordBatch(ctx context.Context, items []recordItem) ([]recordResult, error) {
-	// Locks are taken in the order of ids, whoever takes them.
-	order := make([]int, len(items))
-	for i := range order {
-		order[i] = i
+	ids, attemptIDs := make([]string, len(items)), make([]string, len(items))
+	for i, it := range items {
+		ids[i], attemptIDs[i] = it.a.DeliveryID, it.a.ID
 	}
-	slices.SortFunc(order, func(i, j int) int {
-		return strings.Compare(items[i].a.DeliveryID, items[j].a.DeliveryID)
-	})
 	var results []recordResult
 	err := l.inTx(ctx, "record outcomes", func(ctx context.Context, tx *db.Tx, finish finishFunc) error {
 		results = make([]recordResult, len(items))
-		for _, i := range order {
-			d, err := l.recordOne(ctx, tx, items[i], finish)
-			if errors.Is(err, ErrNotFound) {
-				results[i].err = err
+		w, err := l.lockSet(ctx, tx, ids)
+		if err != nil {
+			return err
+		}
+		attempts, err := attemptsByID(ctx, tx, attemptIDs)
+		if err != nil {
+			return err
+		}
+		for i, it := range items {
+			a, ok := attempts[it.a.ID]
+			if _, locked := w.deliveries[it.a.DeliveryID]; !ok || !locked {
+				results[i].err = ErrNotFound
 				continue
 			}
-			if err != nil {
+			if err := w.record(ctx, tx, a, it.o); err != nil {
 				return err
 			}
-			results[i].d = d
+		}
+		if err := w.flush(ctx, tx, finish); err != nil {
+			return err
+		}
+		if err := l.earlyReceipts(ctx, tx, w, items, finish); err != nil {
+			return err
+		}
+		for i, it := range items {
+			results[i].d = w.deliveries[it.a.DeliveryID]
 		}
 		return nil
 	})
@@ -67,17 +77,10 @@ func (l *Ledger) recordBatch(ctx context.Context, items []recordItem) ([]recordR
 	return results, nil
 }
 
-func (l *Ledger) recordOne(ctx context.Context, tx *db.Tx, it recordItem, finish finishFunc) (Delivery, error) {
-	d, err := lock(ctx, tx, it.a.DeliveryID)
-	if err != nil {
-		return Delivery{}, err
-	}
-	a, err := attemptByID(ctx, tx, it.a.ID)
-	if err != nil {
-		return Delivery{}, err
-	}
-	now := l.clk.Now()
-	c := afterOutcome(d, a, it.o, now)
+// record decides what one outcome changes.
+func (w *writeSet) record(ctx context.Context, tx *db.Tx, a Attempt, o Outcome) error {
+	d := w.deliveries[a.DeliveryID]
+	c := afterOutcome(d, a, o, w.now)
 	switch a.State {
 	case AttemptSending:
 		if a.N != d.Attempts || d.State != Sending {
@@ -88,7 +91,7 @@ func (l *Ledger) recordOne(ctx context.Context, tx *db.Tx, it recordItem, finish
 		// Given up for dead, and here it is. Accepted or refused for good is
 		// news; anything else is what is believed already.
 		if c.attempt != AttemptSubmitted && c.state != Failed {
-			return d, nil
+			return nil
 		}
 		c.submissions = d.Submissions
 		if a.State == AttemptAbsent && c.attempt == AttemptSubmitted {
@@ -99,19 +102,13 @@ func (l *Ledger) recordOne(ctx context.Context, tx *db.Tx, it recordItem, finish
 		}
 	case AttemptSubmitted, AttemptRefused, AttemptDelivered, AttemptFailed:
 		// Recorded before, or told by a receipt: keep the vendor's id.
-		if it.o.VendorID != "" {
-			return d, setVendorID(ctx, tx, a.ID, it.o.VendorID)
+		if o.VendorID != "" {
+			w.setAttempt(attemptWrite{ID: a.ID, State: a.State, VendorID: o.VendorID, Check: db.At(a.CheckAt)})
 		}
-		return d, nil
+		return nil
 	}
-	d, err = l.apply(ctx, tx, d, a, c, it.o, now, finish)
-	if err != nil {
-		return Delivery{}, err
-	}
-	if it.o.VendorID != "" && channels[d.Channel].receipts {
-		d, err = l.earlyReceipts(ctx, tx, d, a.ID, it.o.VendorID, finish)
-	}
-	return d, err
+	_, err := w.apply(ctx, tx, d.ID, a, c, o)
+	return err
 }
 
 // onlyAttempt keeps the delivery as it is.
@@ -122,93 +119,6 @@ func onlyAttempt(c change, d Delivery) change {
 		c.submissions = d.Submissions
 	}
 	return c
-}
-
-func setVendorID(ctx context.Context, tx *db.Tx, attemptID, vendorID string) error {
-	_, err := tx.ExecContext(ctx, `update attempts set vendor_id = $2 where id = $1 and vendor_id = ''`, attemptID, vendorID)
-	if err != nil {
-		return fmt.Errorf("keep vendor id: %w", err)
-	}
-	return nil
-}
-
-// apply writes a change. The caller holds the lock on the delivery.
-func (l *Ledger) apply(ctx context.Context, tx *db.Tx, d Delivery, a Attempt, c change, o Outcome, now time.Time, finish finishFunc) (Delivery, error) {
-	if c.state != d.State && !May(d.State, c.state) {
-		return d, fmt.Errorf("delivery %s may not change from %s to %s", d.ID, d.State, c.state)
-	}
-	if err := l.writeAttempt(ctx, tx, a, c, o, now); err != nil {
-		return d, err
-	}
-	was := d
-	d.State, d.Code, d.WaitsUntil, d.UpdatedAt = c.state, c.code, c.waits, now
-	d.Submissions, d.Failures = c.submissions, c.failures
-	if c.state == Planned && !c.due.IsZero() {
-		d.DueAt = c.due
-	}
-	if c.attempt == AttemptSubmitted && d.SubmittedAt.IsZero() {
-		d.SubmittedAt = now
-	}
-	if d.Settled() && d.FinalAt.IsZero() {
-		d.FinalAt = now
-	}
-	if c.hop {
-		next, err := l.takeHop(ctx, tx, d, now)
-		if err != nil {
-			return d, err
-		}
-		d.NextID = next
-	}
-	if err := writeDelivery(ctx, tx, was.State, d); err != nil {
-		return d, err
-	}
-	if d.State == was.State {
-		return d, nil
-	}
-	if d.State == Planned && !d.DueAt.After(now) {
-		tx.AfterCommit(func(context.Context) { l.announce(d.Lane) })
-	}
-	return d, finish(ctx, tx, d)
-}
-
-func writeDelivery(ctx context.Context, tx *db.Tx, was State, d Delivery) error {
-	// The lease stays with the worker who is calling right now.
-	lease := `lease_until = null, lease_by = ''`
-	if d.State == Sending || d.State == Claimed {
-		lease = `lease_until = lease_until`
-	}
-	res, err := tx.ExecContext(ctx, `
-		update deliveries set state = $3, code = $4, due_at = $5, waits_until = $6, submissions = $7, failures = $8,
-			submitted_at = $9, final_at = $10, next_id = $11, updated_at = $12, `+lease+`
-		where id = $1 and state = $2`,
-		d.ID, string(was), string(d.State), d.Code, db.At(d.DueAt), db.At(d.WaitsUntil), d.Submissions, d.Failures,
-		db.At(d.SubmittedAt), db.At(d.FinalAt), d.NextID, db.At(d.UpdatedAt))
-	if err != nil {
-		return fmt.Errorf("write delivery: %w", err)
-	}
-	n, err := res.RowsAffected()
-	if err != nil {
-		return fmt.Errorf("write delivery: %w", err)
-	}
-	if n != 1 {
-		return fmt.Errorf("write delivery %s: its state changed under the lock", d.ID)
-	}
-	return nil
-}
-
-func (l *Ledger) writeAttempt(ctx context.Context, tx *db.Tx, a Attempt, c change, o Outcome, now time.Time) error {
-	_, err := tx.ExecContext(ctx, `
-		update attempts set state = $2,
-			outcome = case when $3 = '' then outcome else $3 end,
-			vendor_id = case when $4 = '' then vendor_id else $4 end,
-			code = case when $5 = '' then code else $5 end,
-			check_at = $6, check_lease = null, ended_at = coalesce(ended_at, `+db.TimeParam(tx, "$7")+`)
-		where id = $1`,
-		a.ID, string(c.attempt), string(o.Kind), o.VendorID, o.Code, db.At(c.check), db.At(now))
-	if err != nil {
-		return fmt.Errorf("write attempt: %w", err)
-	}
-	return nil
 }
 
 // takeHop plans the next way of a delivery that failed on this one. It stands
@@ -261,9 +171,13 @@ func (l *Ledger) RecoverStale(ctx context.Context) (int, error) {
 
 func (l *Ledger) recoverOne(ctx context.Context, id string) error {
 	return l.inTx(ctx, "recover delivery", func(ctx context.Context, tx *db.Tx, finish finishFunc) error {
-		d, err := lock(ctx, tx, id)
+		w, err := l.lockSet(ctx, tx, []string{id})
 		if err != nil {
 			return err
+		}
+		d, ok := w.deliveries[id]
+		if !ok {
+			return ErrNotFound
 		}
 		var (
 			until db.Time
@@ -277,7 +191,7 @@ func (l *Ledger) recoverOne(ctx context.Context, id string) error {
 		if until.After(time.Now()) && !foreign {
 			return nil // its worker lives
 		}
-		now := l.clk.Now()
+		now := w.now
 		switch d.State {
 		case Claimed:
 			_, err := tx.ExecContext(ctx, `
@@ -297,8 +211,10 @@ func (l *Ledger) recoverOne(ctx context.Context, id string) error {
 				return err
 			}
 			o := Outcome{Kind: Ambiguous, Code: "no_result"}
-			_, err = l.apply(ctx, tx, d, a, afterOutcome(d, a, o, now), o, now, finish)
-			return err
+			if _, err = w.apply(ctx, tx, id, a, afterOutcome(d, a, o, now), o); err != nil {
+				return err
+			}
+			return w.flush(ctx, tx, finish)
 		case Planned, Submitted, Delivered, Failed, Unknown, NoReceipt, Skipped, Expired, Cancelled:
 		}
 		return nil

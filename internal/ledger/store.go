@@ -132,12 +132,6 @@ func insertDelivery(ctx context.Context, q db.Querier, d Delivery) error {
 	return err
 }
 
-// lock reads a delivery for change.
-func lock(ctx context.Context, tx *db.Tx, id string) (Delivery, error) {
-	return scanDelivery(tx.QueryRowContext(ctx,
-		`select `+columns("d")+` from deliveries d where d.id = $1`+db.ForUpdate(tx), id))
-}
-
 func attemptByID(ctx context.Context, q db.Querier, id string) (Attempt, error) {
 	return scanAttempt(q.QueryRowContext(ctx,
 		`select `+attemptColumns("a")+` from attempts a where a.id = $1`, id))

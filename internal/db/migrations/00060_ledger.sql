@@ -47,7 +47,7 @@ create index deliveries_order on deliveries (order_key, root_id)
 create index deliveries_lease on deliveries (lease_until) where state in ('claimed', 'sending');
 create index deliveries_valid on deliveries (valid_until) where state = 'planned' and valid_until is not null;
 create index deliveries_waits on deliveries (waits_until) where waits_until is not null;
-create index deliveries_ref on deliveries (ref_kind, ref_id, state);
+create index deliveries_ref on deliveries (ref_kind, ref_id, channel, state);
 create index deliveries_hops on deliveries (root_id) where hop > 0;
 
 -- One row for each call of a vendor, written before the call.
@@ -97,6 +97,7 @@ create table receipts (
 );
 
 create index receipts_try on receipts (try_at) where try_at is not null;
+create index receipts_vendor on receipts (vendor_id) where vendor_id <> '';
 create index receipts_age on receipts (received_at);
 
 -- What residents answer to an SMS.
