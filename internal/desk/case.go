@@ -35,7 +35,8 @@ type Case struct {
 	AcceptBy                 time.Time
 	AcceptedAt, FirstReplyAt time.Time
 	HandledAt, ClosedAt      time.Time
-	Version                  int64 // rises with every event; the revision of its card
+	EscalatedAt              time.Time // since the case last got an acceptance limit; zero: not yet
+	Version                  int64     // rises with every event; the revision of its card
 }
 
 // Emergency tells whether life, health or large damage is in danger.

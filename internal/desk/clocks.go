@@ -63,23 +63,16 @@ func (d *Desk) RunClocks(runner *jobs.Runner) jobs.Handler {
 func (d *Desk) escalate(ctx context.Context, c Case) error {
 	by := By{CompanyID: c.CompanyID, Via: "system"}
 	_, err := d.move(ctx, by, c.ID, ActionEscalate, func(ctx context.Context, tx *db.Tx, c *Case) (Event, error) {
-		if !c.State.Waiting() {
+		// Another node may have been faster, or a member have accepted.
+		if !c.State.Waiting() || !c.EscalatedAt.IsZero() {
 			return Event{}, refuse(RefusedState)
 		}
 		if rank := priorityRank(c.Priority); rank > priorityRank(PriorityHigh) {
 			c.Priority = priorities[rank-1]
 		}
-		if _, err := tx.ExecContext(ctx, `UPDATE cases SET escalated_at = $1 WHERE id = $2`, db.At(d.clock.Now()), c.ID); err != nil {
-			return Event{}, fmt.Errorf("desk: mark escalated: %w", err)
-		}
-		groups, err := d.staff.GroupsOfQueue(ctx, tx, c.QueueID)
-		if err != nil {
+		c.EscalatedAt = d.clock.Now()
+		if err := d.ringTx(ctx, tx, *c); err != nil {
 			return Event{}, err
-		}
-		for _, g := range groups {
-			if err := d.loudTx(ctx, tx, *c, g.ChatID); err != nil {
-				return Event{}, err
-			}
 		}
 		return Event{}, d.groupTx(ctx, tx, *c, "group.overdue", wording.Vars{"case_no": c.No, "what": d.what(*c)})
 	})
@@ -100,7 +93,15 @@ func (d *Desk) UndeliveredTx(ctx context.Context, tx *db.Tx, del ledger.Delivery
 	if del.Channel == ledger.ChannelWebhook || del.State == ledger.Cancelled || del.State == ledger.Skipped {
 		return nil
 	}
+	// The row is locked before it is read: a listener that fails is not run
+	// again, so this move must not lose a race.
+	if _, err := tx.ExecContext(ctx, `UPDATE cases SET version = version WHERE id = $1`, del.RefID); err != nil {
+		return fmt.Errorf("desk: lock case: %w", err)
+	}
 	c, err := oneCase(ctx, tx, `id = $1 AND company_id = $2`, del.RefID, del.CompanyID)
+	if errors.Is(err, ErrNotFound) {
+		return nil // not ours
+	}
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package desk
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -61,6 +62,10 @@ func LineFor(category, danger string) string {
 	}
 	return LineCustomerService
 }
+
+// TopicBinding marks the task in which staff look at a binding that nobody
+// registered. Whoever tried it is never told of it.
+const TopicBinding = "binding"
 
 // kinds and modes that a case may have (glossary sections 3 and 9).
 var (
@@ -133,6 +138,9 @@ func (d *Desk) OpenTx(ctx context.Context, tx *db.Tx, p Prepared, by By, o Open)
 	if o.Danger != "" {
 		c.Priority = PriorityEmergency
 	}
+	if c.Kind == "complaint" && c.Category == "" {
+		c.Category = "other" // no complaint is dispatched without a category
+	}
 	if o.Mode == "head_office" || o.Mode == "government" {
 		c.Level = "company"
 	}
@@ -172,19 +180,31 @@ func checkOpen(o Open) error {
 	return nil
 }
 
-// queueFor finds the queue of a line; a project without such a line falls back
-// to customer service, so that no case is without a queue.
+// queueFor finds the queue of a line, so that no case is without one: a project
+// without such a line falls back to customer service. Who writes without being
+// bound says no project; where the company has several, customer service of
+// the first asks.
 func (d *Desk) queueFor(ctx context.Context, q db.Querier, companyID, projectID, line string) (queue.Queue, error) {
-	for _, l := range []string{line, LineCustomerService} {
-		found, ok, err := d.queues.ByLine(ctx, q, companyID, projectID, l)
-		if err != nil {
-			return queue.Queue{}, err
-		}
-		if ok {
-			return found, nil
+	all, err := d.queues.All(ctx, q, companyID)
+	if err != nil {
+		return queue.Queue{}, err
+	}
+	if len(all) == 0 {
+		return queue.Queue{}, refuse(RefusedUnknownQueue, "line", line)
+	}
+	if projectID == "" {
+		projectID = all[0].ProjectID
+		if all[len(all)-1].ProjectID != projectID { // they come by project
+			line = LineCustomerService
 		}
 	}
-	return queue.Queue{}, refuse(RefusedUnknownQueue, "line", line)
+	own := slices.DeleteFunc(slices.Clone(all), func(q queue.Queue) bool { return q.ProjectID != projectID })
+	for _, l := range []string{line, LineCustomerService} {
+		if i := slices.IndexFunc(own, func(q queue.Queue) bool { return q.Line == l }); i >= 0 {
+			return own[i], nil
+		}
+	}
+	return slices.Concat(own, all)[0], nil
 }
 
 // deadlines gives when a named owner must have accepted and when a

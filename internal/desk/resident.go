@@ -28,12 +28,18 @@ func (d *Desk) LocateTx(ctx context.Context, tx *db.Tx, by By, c Case, unitID, u
 }
 
 // UrgeTx presses an open case: the count and the priority rise, the group is
-// told, and there is no second case. An unclaimed case moves up its queue.
+// told, those on duty are rung again for an emergency, and there is no second
+// case. An unclaimed case moves up its queue.
 func (d *Desk) UrgeTx(ctx context.Context, tx *db.Tx, by By, c Case, text string) (Case, error) {
 	return d.applyTx(ctx, tx, c, by, ActionUrge, func(ctx context.Context, tx *db.Tx, c *Case) (Event, error) {
 		c.Urges++
 		if rank := priorityRank(c.Priority); rank > priorityRank(PriorityHigh) {
 			c.Priority = priorities[rank-1]
+		}
+		if c.Emergency() {
+			if err := d.ringTx(ctx, tx, *c); err != nil {
+				return Event{}, err
+			}
 		}
 		err := d.groupTx(ctx, tx, *c, "group.urged", wording.Vars{"case_no": c.No, "count": itoa(c.Urges), "text": truncate(text, 100)})
 		return Event{Text: text}, err
@@ -79,7 +85,7 @@ func (d *Desk) reopening(followUp string) change {
 		}
 		c.FollowUp = followUp
 		c.OwnerID, c.OwnerName = "", ""
-		c.ClosedAt, c.HandledAt = time.Time{}, time.Time{}
+		c.ClosedAt, c.HandledAt, c.EscalatedAt = time.Time{}, time.Time{}, time.Time{}
 		if priorityRank(c.Priority) > priorityRank(PriorityHigh) {
 			c.Priority = PriorityHigh // what comes back goes first
 		}
@@ -91,6 +97,9 @@ func (d *Desk) reopening(followUp string) change {
 		return Event{Text: followUp}, err
 	}
 }
+
+// lowRating and worse says that the resident is not satisfied (glossary section 9).
+const lowRating = 2
 
 // RateTx records the rating, 1 to 5. Rating a handled case also says that it is
 // over, so it closes when the rating is 3 or more. A second rating replaces the
@@ -107,6 +116,14 @@ func (d *Desk) RateTx(ctx context.Context, tx *db.Tx, by By, c Case, rating int,
 	}
 	return d.applyTx(ctx, tx, c, by, ActionRate, func(ctx context.Context, tx *db.Tx, c *Case) (Event, error) {
 		c.Rating, c.RatingText = rating, text
+		if rating <= lowRating {
+			// A person calls whoever is not satisfied; the answer says by when.
+			settings, _, err := d.settings(ctx, c.CompanyID)
+			if err != nil {
+				return Event{}, err
+			}
+			_, c.PromisedAt = d.deadlines(settings, c.CompanyID, d.clock.Now(), PriorityHigh)
+		}
 		err := d.groupTx(ctx, tx, *c, "group.rated", wording.Vars{"case_no": c.No, "rating": d.book.Label("satisfaction", itoa(int64(rating))), "text": text})
 		return Event{Text: itoa(int64(rating))}, err
 	})

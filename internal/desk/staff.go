@@ -3,6 +3,7 @@ package desk
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -100,23 +101,28 @@ func (d *Desk) Claim(ctx context.Context, by By, caseID string) (Case, error) {
 		if reserved {
 			d.release(ctx, reservation)
 		}
-		return Case{}, d.takenInstead(ctx, by, caseID, err)
+		return d.lostClaim(ctx, by, caseID, err)
 	}
 	return claimed, nil
 }
 
-// takenInstead turns a state refusal met in a claim into "taken", with the
-// winner's name: the loser's question is who has it, not which state.
-func (d *Desk) takenInstead(ctx context.Context, by By, caseID string, err error) error {
+// lostClaim says in the claimer's terms why the row refused him: it is his
+// already (a double click), or somebody else has it, by name. Which state that
+// left the case in was not his question.
+func (d *Desk) lostClaim(ctx context.Context, by By, caseID string, err error) (Case, error) {
 	var refused *Refused
 	if !errors.As(err, &refused) || refused.Code != RefusedState {
-		return err
+		return Case{}, err
 	}
 	c, readErr := d.read(ctx, by, caseID)
-	if readErr != nil || c.OwnerID == "" || c.OwnerID == by.UserID {
-		return err
+	switch {
+	case readErr != nil || c.OwnerID == "" || !c.State.InHand():
+		return Case{}, err
+	case c.OwnerID == by.UserID:
+		return c, nil
+	default:
+		return Case{}, refuse(RefusedTaken, "case_no", c.No, "owner", c.OwnerName)
 	}
-	return refuse(RefusedTaken, "case_no", c.No, "owner", c.OwnerName)
 }
 
 // reserve takes the case out of Redis for this member. Without Redis the row
@@ -126,7 +132,14 @@ func (d *Desk) reserve(ctx context.Context, by By, c Case) (queue.Reservation, b
 	if err != nil {
 		return queue.Reservation{}, false, err
 	}
-	r, err := d.queues.Reserve(ctx, c.CompanyID, c.QueueID, c.ID, by.UserID, c.Version, settings.Capacity)
+	capacity, _, err := d.staff.Capacity(ctx, d.db, c.QueueID, by.UserID)
+	if err != nil {
+		return queue.Reservation{}, false, err
+	}
+	if capacity == 0 {
+		capacity = settings.Capacity
+	}
+	r, err := d.queues.Reserve(ctx, c.CompanyID, c.QueueID, c.ID, by.UserID, c.Version, capacity)
 	var taken *queue.TakenError
 	switch {
 	case err == nil:
@@ -153,6 +166,9 @@ func (d *Desk) release(ctx context.Context, r queue.Reservation) {
 }
 
 func (d *Desk) tellAcceptedTx(ctx context.Context, tx *db.Tx, by By, c Case) (Event, error) {
+	if c.Topic == TopicBinding {
+		return Event{}, nil // whoever tries a binding must not learn that staff look at it
+	}
 	settings, _, err := d.settings(ctx, c.CompanyID)
 	if err != nil {
 		return Event{}, err
@@ -258,12 +274,7 @@ func (d *Desk) Recall(ctx context.Context, by By, caseID string) (Case, error) {
 	if err != nil {
 		return Case{}, err
 	}
-	last := ""
-	for _, e := range events {
-		if e.Kind == string(ActionReply) && e.ByID == by.UserID {
-			last = e.DeliveryID
-		}
-	}
+	last := lastWords(events, by.UserID)
 	if last == "" {
 		return Case{}, refuse(RefusedTooLate, "case_no", c.No)
 	}
@@ -277,6 +288,22 @@ func (d *Desk) Recall(ctx context.Context, by By, caseID string) (Case, error) {
 		}
 		return Event{DeliveryID: last}, nil
 	})
+}
+
+// lastWords is the delivery of the member's last reply that he has not taken
+// back, or "".
+func lastWords(events []Event, userID string) string {
+	recalled := map[string]bool{}
+	for _, e := range slices.Backward(events) {
+		switch {
+		case e.ByID != userID:
+		case e.Kind == string(ActionRecall):
+			recalled[e.DeliveryID] = true
+		case e.Kind == string(ActionReply) && !recalled[e.DeliveryID]:
+			return e.DeliveryID
+		}
+	}
+	return ""
 }
 
 // Note adds words that never leave the company.
@@ -310,16 +337,40 @@ func (d *Desk) Assign(ctx context.Context, by By, caseID, to string) (Case, erro
 	if err != nil {
 		return Case{}, err
 	}
-	if !ok || m.Trainee {
+	able := false
+	if ok {
+		if able, err = d.couldClaim(ctx, m, c); err != nil {
+			return Case{}, err
+		}
+	}
+	if !able {
 		return Case{}, &Refused{Code: RefusedUnknownStaff, Field: "to"}
+	}
+	settings, _, err := d.settings(ctx, by.CompanyID)
+	if err != nil {
+		return Case{}, err
 	}
 	return d.move(ctx, by, caseID, ActionAssign, func(ctx context.Context, tx *db.Tx, c *Case) (Event, error) {
 		c.OwnerID, c.OwnerName = m.UserID, m.Name
+		c.AcceptBy, _ = d.deadlines(settings, c.CompanyID, d.clock.Now(), c.Priority)
+		c.EscalatedAt = time.Time{}
 		if err := d.cardsTx(ctx, tx, *c); err != nil {
 			return Event{}, err
 		}
-		return Event{Text: m.Name}, nil
+		vars := wording.Vars{"case_no": c.No, "staff": m.Name, "by": by.Name}
+		return Event{Text: m.Name}, d.groupTx(ctx, tx, *c, "group.assigned", vars)
 	})
+}
+
+// couldClaim tells whether a member could accept a case: one that is assigned
+// to somebody who can't would stand for ever.
+func (d *Desk) couldClaim(ctx context.Context, m staff.Member, c Case) (bool, error) {
+	err := d.authorize(ctx, d.db, By{CompanyID: m.CompanyID, UserID: m.UserID}, staff.RightClaim, c)
+	var refused *Refused
+	if errors.As(err, &refused) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // Transfer moves a case to another queue, with a reason; the other side must
@@ -356,13 +407,31 @@ func (d *Desk) Transfer(ctx context.Context, by By, caseID, queueNameOrID, reaso
 				return Event{}, err
 			}
 		}
+		left := *c
 		c.QueueID, c.OwnerID, c.OwnerName = target.ID, "", ""
 		c.AcceptBy, _ = d.deadlines(settings, c.CompanyID, d.clock.Now(), c.Priority)
+		c.EscalatedAt = time.Time{}
 		if err := d.cardsTx(ctx, tx, *c); err != nil {
 			return Event{}, err
 		}
-		return Event{Text: target.Name + ": " + reason}, nil
+		return Event{Text: target.Name + ": " + reason}, d.transferredTx(ctx, tx, by, left, *c, target.Name, reason)
 	})
+}
+
+// transferredTx tells the group that gets the case why, and the one that loses
+// it that it is gone; who transferred it in that group has his answer already.
+func (d *Desk) transferredTx(ctx context.Context, tx *db.Tx, by By, left, c Case, target, reason string) error {
+	from, _, err := d.queues.ByID(ctx, tx, left.QueueID)
+	if err != nil {
+		return err
+	}
+	if err := d.groupTx(ctx, tx, c, "group.transferred_in", wording.Vars{"case_no": c.No, "from": from.Name, "reason": truncate(reason, 100)}); err != nil {
+		return err
+	}
+	if by.Via == "group" {
+		return nil
+	}
+	return d.groupTx(ctx, tx, left, "group.transferred", wording.Vars{"case_no": c.No, "queue": target, "staff": by.Name})
 }
 
 func (d *Desk) findQueue(ctx context.Context, companyID, projectID, nameOrID string) (queue.Queue, bool, error) {

@@ -21,19 +21,19 @@ var ErrNotFound = errors.New("desk: no such case")
 const caseColumns = `id, company_id, project_id, no, state, kind, category, topic, priority, level, danger,
 	queue_id, unit_id, unit, building, resident_id, resident_name, conversation_id, account_id, openid, phone,
 	owner_id, owner_name, summary, body, mode, measures, follow_up, rating, rating_text, urges,
-	opened_at, promised_at, accept_by, accepted_at, first_reply_at, handled_at, closed_at, version`
+	opened_at, promised_at, accept_by, accepted_at, first_reply_at, handled_at, closed_at, escalated_at, version`
 
 type scanner interface{ Scan(dest ...any) error }
 
 func scanCase(s scanner) (Case, error) {
 	var c Case
-	var opened, promised, accept, accepted, replied, handled, closed db.Time
+	var opened, promised, accept, accepted, replied, handled, closed, escalated db.Time
 	err := s.Scan(&c.ID, &c.CompanyID, &c.ProjectID, &c.No, &c.State, &c.Kind, &c.Category, &c.Topic, &c.Priority, &c.Level, &c.Danger,
 		&c.QueueID, &c.UnitID, &c.Unit, &c.Building, &c.ResidentID, &c.ResidentName, &c.ConversationID, &c.AccountID, &c.OpenID, &c.Phone,
 		&c.OwnerID, &c.OwnerName, &c.Summary, &c.Text, &c.Mode, &c.Measures, &c.FollowUp, &c.Rating, &c.RatingText, &c.Urges,
-		&opened, &promised, &accept, &accepted, &replied, &handled, &closed, &c.Version)
+		&opened, &promised, &accept, &accepted, &replied, &handled, &closed, &escalated, &c.Version)
 	c.OpenedAt, c.PromisedAt, c.AcceptBy, c.AcceptedAt = opened.Time, promised.Time, accept.Time, accepted.Time
-	c.FirstReplyAt, c.HandledAt, c.ClosedAt = replied.Time, handled.Time, closed.Time
+	c.FirstReplyAt, c.HandledAt, c.ClosedAt, c.EscalatedAt = replied.Time, handled.Time, closed.Time, escalated.Time
 	return c, err
 }
 
@@ -77,11 +77,11 @@ func insertTx(ctx context.Context, tx *db.Tx, c Case, source, day string) error 
 	// The unique source_id decides who opens the case of a message when two nodes try.
 	res, err := tx.ExecContext(ctx, `INSERT INTO cases (`+caseColumns+`, opened_day, source_id) VALUES (
 		$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25,
-		$26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37, $38, $39, $40, $41) ON CONFLICT DO NOTHING`,
+		$26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37, $38, $39, $40, $41, $42) ON CONFLICT DO NOTHING`,
 		c.ID, c.CompanyID, c.ProjectID, c.No, string(c.State), c.Kind, c.Category, c.Topic, c.Priority, c.Level, c.Danger,
 		c.QueueID, c.UnitID, c.Unit, c.Building, c.ResidentID, c.ResidentName, c.ConversationID, c.AccountID, c.OpenID, c.Phone,
 		c.OwnerID, c.OwnerName, c.Summary, c.Text, c.Mode, c.Measures, c.FollowUp, c.Rating, c.RatingText, c.Urges,
-		db.At(c.OpenedAt), db.At(c.PromisedAt), db.At(c.AcceptBy), db.At(c.AcceptedAt), db.At(c.FirstReplyAt), db.At(c.HandledAt), db.At(c.ClosedAt), c.Version,
+		db.At(c.OpenedAt), db.At(c.PromisedAt), db.At(c.AcceptBy), db.At(c.AcceptedAt), db.At(c.FirstReplyAt), db.At(c.HandledAt), db.At(c.ClosedAt), db.At(c.EscalatedAt), c.Version,
 		day, sourceID)
 	if err != nil {
 		return fmt.Errorf("desk: store case: %w", err)
@@ -97,12 +97,12 @@ func updateTx(ctx context.Context, tx *db.Tx, c Case) error {
 	res, err := tx.ExecContext(ctx, `UPDATE cases SET state = $1, category = $2, priority = $3, queue_id = $4, unit_id = $5, unit = $6,
 		resident_id = $7, resident_name = $8, phone = $9, owner_id = $10, owner_name = $11, summary = $12, measures = $13, follow_up = $14,
 		rating = $15, rating_text = $16, urges = $17, promised_at = $18, accept_by = $19, accepted_at = $20, first_reply_at = $21,
-		handled_at = $22, closed_at = $23, version = $24
-		WHERE id = $25 AND version = $26`,
+		handled_at = $22, closed_at = $23, escalated_at = $24, version = $25
+		WHERE id = $26 AND version = $27`,
 		string(c.State), c.Category, c.Priority, c.QueueID, c.UnitID, c.Unit,
 		c.ResidentID, c.ResidentName, c.Phone, c.OwnerID, c.OwnerName, c.Summary, c.Measures, c.FollowUp,
 		c.Rating, c.RatingText, c.Urges, db.At(c.PromisedAt), db.At(c.AcceptBy), db.At(c.AcceptedAt), db.At(c.FirstReplyAt),
-		db.At(c.HandledAt), db.At(c.ClosedAt), c.Version, c.ID, c.Version-1)
+		db.At(c.HandledAt), db.At(c.ClosedAt), db.At(c.EscalatedAt), c.Version, c.ID, c.Version-1)
 	if err != nil {
 		return fmt.Errorf("desk: change case: %w", err)
 	}

@@ -2,6 +2,7 @@ package desk
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"guanjia/internal/company"
@@ -144,6 +145,20 @@ func (d *Desk) loudTx(ctx context.Context, tx *db.Tx, c Case, chatID string) err
 	return err
 }
 
+// ringTx rings those on duty in every group of the case's queue.
+func (d *Desk) ringTx(ctx context.Context, tx *db.Tx, c Case) error {
+	groups, err := d.staff.GroupsOfQueue(ctx, tx, c.QueueID)
+	if err != nil {
+		return err
+	}
+	for _, g := range groups {
+		if err := d.loudTx(ctx, tx, c, g.ChatID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // what names the matter of a case for staff: the danger, or what kind of case it is.
 func (d *Desk) what(c Case) string {
 	if c.Danger != "" {
@@ -152,15 +167,16 @@ func (d *Desk) what(c Case) string {
 	return d.book.Label("intent", c.Kind)
 }
 
-// where names the place of a case for staff; empty when it is not known.
+// where names the place of a case for staff; empty when it is not known. A
+// building that the resident names comes before his own home: he may report
+// the lift of another house.
 func (d *Desk) where(c Case) string {
+	own, _, _ := strings.Cut(c.Unit, "-")
 	switch {
-	case c.Unit != "":
-		return c.Unit
-	case c.Building != "":
+	case c.Building != "" && c.Building != own:
 		return c.Building + d.book.Label("card", "building")
 	default:
-		return ""
+		return c.Unit
 	}
 }
 

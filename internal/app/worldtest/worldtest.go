@@ -107,6 +107,9 @@ func (w *World) Node(t testing.TB) *World {
 	t.Helper()
 	n := *w
 	n.join(t)
+	if err := n.Companies.Refresh(t.Context()); err != nil {
+		t.Fatalf("worldtest: directory: %v", err)
+	}
 	return &n
 }
 
