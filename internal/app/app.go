@@ -103,6 +103,7 @@ func (a *App) openStores(ctx context.Context) error {
 	case a.o.Redis != nil:
 		a.rdb = a.o.Redis
 	case a.o.Config.Redis != "":
+		embedded.LogRedis(a.log)
 		rdb, err := embedded.OpenRedis(a.o.Config.Redis)
 		if err != nil {
 			return err

@@ -16,6 +16,7 @@ import (
 	"guanjia/internal/config"
 	"guanjia/internal/db"
 	"guanjia/internal/embedded"
+	"guanjia/internal/telemetry"
 	"guanjia/internal/wechatapi"
 	"guanjia/notify/sms"
 )
@@ -142,7 +143,7 @@ func (d *doctor) companies(conn *db.DB) {
 		return
 	}
 	d.size(conn)
-	a := &App{o: Options{Config: d.c, Clock: clock.System(), Log: d.log}, db: conn, log: d.log}
+	a := &App{o: Options{Config: d.c, Clock: clock.System(), Log: d.log}, db: conn, log: d.log, metrics: telemetry.NewRegistry()}
 	rooms, err := a.openRooms(sealer)
 	if err != nil {
 		d.say("texts", CheckFail, err.Error())

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -74,7 +76,7 @@ func (a *App) openRooms(s *company.Sealer) (stores, error) {
 	settings := settingsOf(out.companies)
 	out.estate = estate.New(a.db, a.o.Clock, s, settings)
 	out.staff = staff.New(a.db, a.o.Clock, s, settings)
-	out.queues = queue.New(a.db, a.rdb, nil, a.o.Clock, a.log, nil)
+	out.queues = queue.New(a.db, a.rdb, nil, a.o.Clock, a.log, queue.NewMetrics(a.metrics))
 	return out, nil
 }
 
@@ -195,7 +197,7 @@ func (a *App) buildSenders(r *rooms) error {
 		return err
 	}
 	r.channel = wecom.New(wecom.Options{
-		URL: wecomDoor.SocketURL(), Bots: bots{r.companies}.all, Lease: wecom.NewRowLease(a.db), Owner: db.NewID(),
+		URL: wecomDoor.SocketURL(), Bots: bots{r.companies}.all, Lease: wecom.NewRowLease(a.db), Owner: owner(c.Listen),
 		Store: wecom.NewStore(a.db, a.o.Clock), Handler: router, Book: r.book, Log: a.log, Metrics: a.metrics,
 		Up: func(string) { r.ledger.Wake(ledger.LaneCard); r.ledger.Wake(ledger.LaneEmergency) },
 		Alarm: func(alarm wecom.Alarm) {
@@ -218,6 +220,17 @@ func (a *App) buildSenders(r *rooms) error {
 			a.log.ErrorContext(ctx, "vendor account stopped or back", "channel", alarm.Channel, "account", alarm.AccountID, "kind", string(alarm.Kind), "code", alarm.Code, "stopped", alarm.Open)
 		}})
 	return nil
+}
+
+// owner names this node in leases. A node that was killed and comes back at the
+// same address has its sockets again at once, instead of waiting for its own
+// lease to lapse; nobody else can listen there meanwhile.
+func owner(listen string) string {
+	host, err := os.Hostname()
+	if err != nil || strings.HasSuffix(listen, ":0") {
+		return db.NewID()
+	}
+	return host + "|" + listen
 }
 
 // bots lists the bots of all companies for the socket keeper.
