@@ -27,11 +27,14 @@ type Ledger struct {
 	starts  *db.Batcher[startItem, startResult]
 	records *db.Batcher[recordItem, recordResult]
 
-	mu     sync.Mutex
-	woken  map[Lane]chan struct{}
-	inbox  chan struct{}
-	onWake func(Lane)
-	finals []final
+	mu      sync.Mutex
+	woken   map[Lane]chan struct{}
+	inbox   chan struct{}
+	onWake  func(Lane)
+	finals  []final
+	telling bool          // a goroutine tells the other nodes
+	untold  map[Lane]bool // what it has not told yet
+	tellers sync.WaitGroup
 }
 
 type final struct {
@@ -50,18 +53,41 @@ func Open(d *db.DB, clk clock.Clock, log *slog.Logger) *Ledger {
 	l := &Ledger{
 		db: d, clk: clk, log: log, id: db.NewID(),
 		woken: make(map[Lane]chan struct{}),
-		inbox: make(chan struct{}, 1),
+		inbox: make(chan struct{}, 1), untold: make(map[Lane]bool),
 	}
 	for _, lane := range Lanes() {
 		l.woken[lane] = make(chan struct{}, 1)
 	}
-	l.starts = db.NewBatcher(batchMost, 0, l.startBatch)
-	l.records = db.NewBatcher(batchMost, 0, l.recordBatch)
+	l.starts = db.NewBatcher(batchMost, 0, apart(l.startBatch, func(err error) startResult { return startResult{err: err} }))
+	l.records = db.NewBatcher(batchMost, 0, apart(l.recordBatch, func(err error) recordResult { return recordResult{err: err} }))
 	return l
 }
 
+// apart runs a batch that failed once more item by item, so that one bad item
+// fails alone. A database that is away is not asked again.
+func apart[T, R any](run func(context.Context, []T) ([]R, error), failed func(error) R) func(context.Context, []T) ([]R, error) {
+	return func(ctx context.Context, items []T) ([]R, error) {
+		results, err := run(ctx, items)
+		if err == nil || len(items) == 1 || db.IsUnavailable(err) || ctx.Err() != nil {
+			return results, err
+		}
+		results = make([]R, len(items))
+		for i, it := range items {
+			one, err := run(ctx, []T{it})
+			if err != nil {
+				results[i] = failed(err)
+				continue
+			}
+			results[i] = one[0]
+		}
+		return results, nil
+	}
+}
+
 // OnWake registers what carries a wake-up to the other nodes (a message by
-// LISTEN or Redis); they answer it with Wake. Call it before the first put.
+// LISTEN or Redis); they answer it with Wake. It runs in a goroutine of the
+// ledger and holds nobody up; wake-ups that come meanwhile are told together.
+// Call it before the first put.
 func (l *Ledger) OnWake(f func(Lane)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -97,10 +123,38 @@ func (l *Ledger) Inbox() <-chan struct{} { return l.inbox }
 func (l *Ledger) announce(lane Lane) {
 	l.Wake(lane)
 	l.mu.Lock()
-	f := l.onWake
-	l.mu.Unlock()
-	if f != nil {
-		f(lane)
+	defer l.mu.Unlock()
+	if l.onWake == nil {
+		return
+	}
+	l.untold[lane] = true
+	if !l.telling {
+		l.telling = true
+		l.tellers.Go(l.tell)
+	}
+}
+
+// tell carries wake-ups to the other nodes until none is left.
+func (l *Ledger) tell() {
+	for {
+		l.mu.Lock()
+		f := l.onWake
+		var lanes []Lane
+		for _, lane := range Lanes() { // the urgent ones first
+			if l.untold[lane] {
+				lanes = append(lanes, lane)
+			}
+		}
+		clear(l.untold)
+		if len(lanes) == 0 {
+			l.telling = false
+			l.mu.Unlock()
+			return
+		}
+		l.mu.Unlock()
+		for _, lane := range lanes {
+			f(lane)
+		}
 	}
 }
 
@@ -413,6 +467,7 @@ func counts(ctx context.Context, q db.Querier, query string, args ...any) ([]Cou
 func (l *Ledger) Stop() {
 	l.starts.Stop()
 	l.records.Stop()
+	l.tellers.Wait()
 }
 
 // outID makes the id of an attempt: 32 characters that say nothing and sort by

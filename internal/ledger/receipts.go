@@ -121,6 +121,10 @@ func (l *Ledger) ApplyReceipts(ctx context.Context, limit int) (int, error) {
 func (l *Ledger) claimReceipts(ctx context.Context, limit int) ([]storedReceipt, error) {
 	w := l.db.Writer()
 	now := time.Now()
+	some, err := l.any(ctx, `select 1 from receipts where try_at <= $1`, db.At(now))
+	if err != nil || !some {
+		return nil, err
+	}
 	rows, err := w.QueryContext(ctx, `
 		with picked as materialized (
 			select r.id as pid from receipts r where r.try_at <= $2 order by r.try_at limit $3`+db.SkipLocked(w)+`)
@@ -398,6 +402,13 @@ const lookupLease = 30 * time.Second
 // with Checked.
 func (l *Ledger) Lookups(ctx context.Context, channel Channel, limit int) ([]Lookup, error) {
 	w := l.db.Writer()
+	some, err := l.any(ctx, `select 1 from attempts where channel = $1 and check_at <= $2`, channel, db.At(l.clk.Now()))
+	if err != nil {
+		return nil, fmt.Errorf("list look-ups: %w", err)
+	}
+	if !some {
+		return nil, nil
+	}
 	rows, err := w.QueryContext(ctx, `
 		with picked as materialized (
 			select a.id as pid from attempts a

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"guanjia/internal/clock"
+	"guanjia/internal/db"
 	"guanjia/internal/ledger"
 )
 
@@ -557,8 +558,10 @@ func (e *Engine) call(ctx context.Context, d ledger.Delivery, a ledger.Attempt) 
 func (e *Engine) record(d ledger.Delivery, a ledger.Attempt, o ledger.Outcome) {
 	// A cancelled call is recorded all the same; only a lost process isn't.
 	base := context.WithoutCancel(e.calls)
+	const mostRefusals = 8
 	pause := 50 * time.Millisecond
 	var giveUp <-chan time.Time
+	refusals := 0
 	for {
 		ctx, cancel := context.WithTimeout(base, 5*time.Second)
 		after, err := e.l.Record(ctx, a, o)
@@ -573,6 +576,14 @@ func (e *Engine) record(d ledger.Delivery, a ledger.Attempt, o ledger.Outcome) {
 			return
 		}
 		e.tell(base, "record outcome", err)
+		if !db.IsUnavailable(err) && !errors.Is(err, context.DeadlineExceeded) {
+			if refusals++; refusals == mostRefusals {
+				// Not the database's absence but something wrong: the lease ends
+				// it as a call of unknown result.
+				e.log.Error("outcome cannot be recorded", "delivery", d, "kind", o.Kind, "err", err)
+				return
+			}
+		}
 		if giveUp == nil && e.calls.Err() != nil {
 			giveUp = time.After(3 * time.Second)
 		}
