@@ -165,6 +165,9 @@ type Outcome struct {
 	VendorID   string
 	Code       string        // as the vendor wrote it; never its text
 	RetryAfter time.Duration // zero: the ledger's own pauses
+	// NoCall: it was decided before any call, for reasons of this delivery. It
+	// says nothing about the account.
+	NoCall bool
 }
 
 // Receipt is what a vendor says afterwards about a call. It is found by OutID

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/redis/go-redis/v9"
 
 	"guanjia/internal/clock"
 	"guanjia/internal/db"
@@ -47,6 +48,10 @@ type Options struct {
 	Registry prometheus.Registerer // nil: no metrics
 	// Rates gives the calls a second of an account; nil or zero: no limit.
 	Rates func(channel, accountID string) Rate
+	// Redis shares the rates between nodes; nil: this node has them alone.
+	Redis redis.UniversalClient
+	// Nodes that send. While Redis is away each keeps to its part of a rate.
+	Nodes int
 	// Workers a lane.
 	Workers map[ledger.Lane]int
 	// CallTimeout ends a call; CallLease is when others take it for dead.
@@ -90,6 +95,7 @@ type Engine struct {
 	log     *slog.Logger
 	senders map[string]Sender
 	sources *sources
+	shared  *shared // nil: one node
 	m       *metrics
 
 	stopping chan struct{} // closed: take nothing new
@@ -125,7 +131,7 @@ func New(l *ledger.Ledger, senders []Sender, o Options) *Engine {
 	}
 	e := &Engine{
 		l: l, o: o, log: o.Logger, senders: make(map[string]Sender, len(senders)),
-		sources: newSources(o.Rates), m: newMetrics(o.Registry),
+		sources: newSources(o.Rates), shared: newShared(o.Redis), m: newMetrics(o.Registry),
 		stopping: make(chan struct{}), done: make(chan struct{}),
 	}
 	for _, s := range senders {
@@ -513,6 +519,12 @@ func (e *Engine) admit(ctx context.Context, lane ledger.Lane, src *source) (due 
 		src.giveUp()
 		return e.o.Clock.Now().Add(wait), false
 	}
+	if more, ok := e.askNodes(ctx, lane, src); !ok {
+		src.giveUp()
+		return e.o.Clock.Now().Add(more), false
+	} else if more > wait {
+		wait = more
+	}
 	if wait <= 0 {
 		return time.Time{}, true
 	}
@@ -526,6 +538,23 @@ func (e *Engine) admit(ctx context.Context, lane ledger.Lane, src *source) (due 
 	}
 	src.giveUp()
 	return time.Time{}, false
+}
+
+// askNodes takes a place in the rate that the nodes share. Without Redis this
+// node keeps to its own part and emergencies leave all the same.
+func (e *Engine) askNodes(ctx context.Context, lane ledger.Lane, src *source) (wait time.Duration, ok bool) {
+	if e.shared == nil || !src.limited() {
+		return 0, true
+	}
+	wait, taken, err := e.shared.take(ctx, src, lane)
+	if err != nil {
+		if src.alone(1/float64(max(1, e.o.Nodes)), time.Now()) {
+			e.log.WarnContext(ctx, "rates are not shared between nodes: redis is away", "channel", src.channel, "account", src.account)
+		}
+		return 0, true
+	}
+	src.alone(1, time.Now())
+	return wait, taken || lane == ledger.LaneEmergency
 }
 
 func (e *Engine) release(ctx context.Context, d ledger.Delivery, due time.Time) {

@@ -33,6 +33,9 @@ const (
 	defaultReserved = 0.2
 	// haltPause: how long an account rests before one call tries it again.
 	haltPause = 60 * time.Second
+	// quotaPause: an account whose allowance ends at midnight is tried now and
+	// then all the same, since an operator may raise it.
+	quotaPause = 10 * time.Minute
 	// troublePause: the same after calls that failed one after the other.
 	troublePause = 5 * time.Second
 	// troubleAfter calls in a row without an answer open the breaker.
@@ -108,6 +111,7 @@ type source struct {
 	// that others have taken ahead.
 	urgent, rest *rate.Limiter
 	now          float64 // current rate, 0 for unlimited
+	share        float64 // of the rate that this node may use alone, 1 while nodes share it
 	raisedAt     time.Time
 
 	halted  bool // money or stop: emergencies wait too
@@ -125,7 +129,7 @@ func newSource(channel, account string, r Rate) *source {
 	if s.reserved <= 0 || s.reserved >= 1 {
 		s.reserved = defaultReserved
 	}
-	s.now = s.full
+	s.now, s.share = s.full, 1
 	s.urgent = rate.NewLimiter(limitOf(s.now), s.burst)
 	s.rest = rate.NewLimiter(limitOf(s.now*(1-s.reserved)), s.burst)
 	return s
@@ -238,8 +242,37 @@ func (s *source) top() float64 {
 }
 
 func (s *source) setRate(now time.Time) {
-	s.urgent.SetLimitAt(now, limitOf(s.now))
-	s.rest.SetLimitAt(now, limitOf(s.now*(1-s.reserved)))
+	s.urgent.SetLimitAt(now, limitOf(s.now*s.share))
+	s.rest.SetLimitAt(now, limitOf(s.now*s.share*(1-s.reserved)))
+}
+
+// alone sets which part of the rate this node keeps to while it cannot ask the
+// others. It tells whether that is news.
+func (s *source) alone(share float64, now time.Time) (news bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.share == share {
+		return false
+	}
+	s.share = share
+	s.setRate(now)
+	return true
+}
+
+// limited tells whether the account has a rate to share.
+func (s *source) limited() bool { return s.full > 0 }
+
+// gaps are the times between two calls of the current rate, whole and without
+// the reserved share.
+func (s *source) gaps() (whole, part time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	per := s.now
+	if per <= 0 {
+		per = s.top()
+	}
+	whole = time.Duration(float64(time.Second) / per)
+	return whole, time.Duration(float64(whole) / (1 - s.reserved))
 }
 
 func (s *source) halve(now time.Time) {
@@ -258,6 +291,9 @@ func (s *source) learn(o ledger.Outcome, now time.Time) (a Alarm, news bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.probing = false
+	if o.NoCall {
+		return Alarm{}, false
+	}
 	s.count(o)
 	switch o.Kind {
 	case ledger.Throttled:
@@ -266,14 +302,14 @@ func (s *source) learn(o ledger.Outcome, now time.Time) (a Alarm, news bool) {
 	case ledger.Money, ledger.Stop:
 		return s.open(o, now, haltPause, true)
 	case ledger.Quota:
-		return s.open(o, now, max(haltPause, o.RetryAfter), true)
+		return s.open(o, now, max(haltPause, min(o.RetryAfter, quotaPause)), true)
 	case ledger.Permanent:
 		if s.refused >= sameRefusal {
-			return s.open(o, now, haltPause, true)
+			return s.open(o, now, haltPause, false)
 		}
 		return Alarm{}, false
 	case ledger.Retry, ledger.Ambiguous:
-		if s.silent >= troubleAfter || (!s.until.IsZero() && !s.halted) {
+		if s.silent >= troubleAfter || (!s.until.IsZero() && !s.halted && o.RetryAfter == 0) {
 			return s.open(o, now, troublePause, false)
 		}
 		return Alarm{}, false
@@ -287,7 +323,10 @@ func (s *source) learn(o ledger.Outcome, now time.Time) (a Alarm, news bool) {
 func (s *source) count(o ledger.Outcome) {
 	switch o.Kind {
 	case ledger.Retry, ledger.Ambiguous:
-		s.silent++
+		// A retry with a time of its own concerns one reader, not the account.
+		if o.RetryAfter == 0 {
+			s.silent++
+		}
 	case ledger.OK, ledger.Permanent, ledger.Unreachable, ledger.Quota, ledger.Money, ledger.Stop,
 		ledger.Throttled, ledger.RefreshToken:
 		s.silent = 0

@@ -168,7 +168,7 @@ func TestServiceSend(t *testing.T) {
 				t.Errorf("sent as %v", b.bodies[0]["msgtype"])
 			}
 		}},
-		{name: "window closed", left: -5, want: ledger.Outcome{Kind: ledger.Unreachable, Code: "window_closed"}},
+		{name: "window closed", left: -5, want: ledger.Outcome{Kind: ledger.Unreachable, Code: "window_closed", NoCall: true}},
 		{name: "danger asks the platform", left: -5, change: func(d *ledger.Delivery) { d.Class = ledger.ClassDanger }, want: ledger.Outcome{Kind: ledger.OK}, calls: 1},
 		{name: "platform says window", answers: []string{`{"errcode":45015,"errmsg":"x"}`}, want: ledger.Outcome{Kind: ledger.Unreachable, Code: "45015"}, calls: 1, spent: 1},
 		{name: "allowance", answers: []string{`{"errcode":45047,"errmsg":"x"}`}, want: ledger.Outcome{Kind: ledger.Unreachable, Code: "45047"}, calls: 1, spent: 1},
@@ -179,9 +179,9 @@ func TestServiceSend(t *testing.T) {
 		{name: "empty answer", answers: []string{``}, want: ledger.Outcome{Kind: ledger.Ambiguous, Code: "-1004"}, calls: 1, spent: 1},
 		{name: "token refused for good", answers: []string{`{"errcode":42001,"errmsg":"x"}`}, want: ledger.Outcome{Kind: ledger.RefreshToken, Code: "42001"}, calls: 2, spent: 1},
 		{name: "no account", change: func(d *ledger.Delivery) { d.AccountID = "nobody" }, want: ledger.Outcome{Kind: ledger.Stop, Code: "no_account"}},
-		{name: "too long", change: func(d *ledger.Delivery) { d.Text = strings.Repeat("长", 700) }, want: ledger.Outcome{Kind: ledger.Permanent, Code: "too_long"}},
-		{name: "no words", change: func(d *ledger.Delivery) { d.Text = "" }, want: ledger.Outcome{Kind: ledger.Permanent, Code: "too_long"}},
-		{name: "payload", change: func(d *ledger.Delivery) { d.Payload = json.RawMessage(`[1]`) }, want: ledger.Outcome{Kind: ledger.Permanent, Code: "bad_payload"}},
+		{name: "too long", change: func(d *ledger.Delivery) { d.Text = strings.Repeat("长", 700) }, want: ledger.Outcome{Kind: ledger.Permanent, Code: "too_long", NoCall: true}},
+		{name: "no words", change: func(d *ledger.Delivery) { d.Text = "" }, want: ledger.Outcome{Kind: ledger.Permanent, Code: "too_long", NoCall: true}},
+		{name: "payload", change: func(d *ledger.Delivery) { d.Payload = json.RawMessage(`[1]`) }, want: ledger.Outcome{Kind: ledger.Permanent, Code: "bad_payload", NoCall: true}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

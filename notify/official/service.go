@@ -80,11 +80,11 @@ func (s *Service) Send(ctx context.Context, d ledger.Delivery, a ledger.Attempt)
 	var p ServicePayload
 	if len(d.Payload) > 0 {
 		if err := json.Unmarshal(d.Payload, &p); err != nil {
-			return ledger.Outcome{Kind: ledger.Permanent, Code: codePayload}
+			return ledger.Outcome{Kind: ledger.Permanent, Code: codePayload, NoCall: true}
 		}
 	}
 	if d.Text == "" || len(withNumbers(d.Text, p.Options)) > wechatapi.MaxTextBytes {
-		return ledger.Outcome{Kind: ledger.Permanent, Code: codeTooLong}
+		return ledger.Outcome{Kind: ledger.Permanent, Code: codeTooLong, NoCall: true}
 	}
 	if o, ok := s.spend(ctx, d, a); !ok {
 		return o
@@ -103,9 +103,9 @@ func (s *Service) spend(ctx context.Context, d ledger.Delivery, a ledger.Attempt
 	ok, err := s.o.Windows.SpendWindow(ctx, d.AccountID, d.Address)
 	switch {
 	case err != nil && d.Class != ledger.ClassDanger:
-		return ledger.Outcome{Kind: ledger.Retry, Code: codeStore}, false
+		return ledger.Outcome{Kind: ledger.Retry, Code: codeStore, NoCall: true}, false
 	case !ok && d.Class != ledger.ClassDanger:
-		return ledger.Outcome{Kind: ledger.Unreachable, Code: codeWindow}, false
+		return ledger.Outcome{Kind: ledger.Unreachable, Code: codeWindow, NoCall: true}, false
 	}
 	// Danger asks the platform itself: our count may lag behind a message that
 	// is still in the spool, and a refusal costs nothing.
@@ -157,7 +157,7 @@ func withNumbers(text string, options []ServiceOption) string {
 func (o Options) account(ctx context.Context, id string) (wechatapi.Account, ledger.Outcome, bool) {
 	dir, err := o.Directory.Directory(ctx)
 	if err != nil {
-		return wechatapi.Account{}, ledger.Outcome{Kind: ledger.Retry, Code: codeStore}, false
+		return wechatapi.Account{}, ledger.Outcome{Kind: ledger.Retry, Code: codeStore, NoCall: true}, false
 	}
 	acc, ok := dir.WeChatByID(id)
 	if !ok {

@@ -38,10 +38,10 @@ func (s *TemplateSender) Accounts() []string { return nil }
 func (s *TemplateSender) Send(ctx context.Context, d ledger.Delivery, _ ledger.Attempt) ledger.Outcome {
 	var p TemplatePayload
 	if err := json.Unmarshal(d.Payload, &p); err != nil || p.Purpose == "" || len(p.Fields) == 0 {
-		return ledger.Outcome{Kind: ledger.Permanent, Code: codePayload}
+		return ledger.Outcome{Kind: ledger.Permanent, Code: codePayload, NoCall: true}
 	}
 	if field := badField(p.Fields); field != "" {
-		return ledger.Outcome{Kind: ledger.Permanent, Code: "field:" + field}
+		return ledger.Outcome{Kind: ledger.Permanent, Code: "field:" + field, NoCall: true}
 	}
 	account, o, ok := s.o.account(ctx, d.AccountID)
 	if !ok {
@@ -64,11 +64,11 @@ func (s *TemplateSender) Send(ctx context.Context, d ledger.Delivery, _ ledger.A
 func (s *TemplateSender) templateID(ctx context.Context, accountID, purpose string) (string, ledger.Outcome, bool) {
 	dir, err := s.o.Directory.Directory(ctx)
 	if err != nil {
-		return "", ledger.Outcome{Kind: ledger.Retry, Code: codeStore}, false
+		return "", ledger.Outcome{Kind: ledger.Retry, Code: codeStore, NoCall: true}, false
 	}
 	acc, ok := dir.WeChatByID(accountID)
 	if !ok || acc.Templates[purpose] == "" {
-		return "", ledger.Outcome{Kind: ledger.Permanent, Code: codeTemplate}, false
+		return "", ledger.Outcome{Kind: ledger.Permanent, Code: codeTemplate, NoCall: true}, false
 	}
 	return acc.Templates[purpose], ledger.Outcome{}, true
 }

@@ -96,14 +96,14 @@ const longestParam = 35
 func (s *Service) Send(ctx context.Context, d ledger.Delivery, a ledger.Attempt) ledger.Outcome {
 	var p Payload
 	if err := json.Unmarshal(d.Payload, &p); err != nil || p.Purpose == "" {
-		return ledger.Outcome{Kind: ledger.Permanent, Code: codePayload}
+		return ledger.Outcome{Kind: ledger.Permanent, Code: codePayload, NoCall: true}
 	}
 	if !mobile.MatchString(d.Address) {
-		return ledger.Outcome{Kind: ledger.Unreachable, Code: codeNumber}
+		return ledger.Outcome{Kind: ledger.Unreachable, Code: codeNumber, NoCall: true}
 	}
 	for _, v := range p.Params {
 		if v == "" || utf8.RuneCountInString(v) > longestParam {
-			return ledger.Outcome{Kind: ledger.Permanent, Code: codeParam}
+			return ledger.Outcome{Kind: ledger.Permanent, Code: codeParam, NoCall: true}
 		}
 	}
 	acc, o, ok := s.account(ctx, d.AccountID)
@@ -112,11 +112,11 @@ func (s *Service) Send(ctx context.Context, d ledger.Delivery, a ledger.Attempt)
 	}
 	template := acc.Templates[p.Purpose]
 	if template == "" {
-		return ledger.Outcome{Kind: ledger.Permanent, Code: codeTemplate}
+		return ledger.Outcome{Kind: ledger.Permanent, Code: codeTemplate, NoCall: true}
 	}
 	params, err := paramsJSON(p.Params)
 	if err != nil {
-		return ledger.Outcome{Kind: ledger.Permanent, Code: codePayload}
+		return ledger.Outcome{Kind: ledger.Permanent, Code: codePayload, NoCall: true}
 	}
 	res, err := s.client.send(ctx, keys{acc.AccessKeyID, acc.AccessKeySecret}, d.Address, acc.Sign, template, params, a.OutID)
 	return s.outcome(d, res, err)
@@ -151,7 +151,7 @@ func (s *Service) outcome(d ledger.Delivery, res sent, err error) ledger.Outcome
 func (s *Service) account(ctx context.Context, id string) (company.SMSAccount, ledger.Outcome, bool) {
 	dir, err := s.o.Directory.Directory(ctx)
 	if err != nil {
-		return company.SMSAccount{}, ledger.Outcome{Kind: ledger.Retry, Code: codeStore}, false
+		return company.SMSAccount{}, ledger.Outcome{Kind: ledger.Retry, Code: codeStore, NoCall: true}, false
 	}
 	acc, ok := dir.SMSByID(id)
 	if !ok {
