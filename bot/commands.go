@@ -23,6 +23,7 @@ type run func(ctx context.Context) (step, error)
 var (
 	bindWords  = regexp.MustCompile(`^绑定\s*(\S+)\s+(\S+)$`)
 	bindAlone  = regexp.MustCompile(`^绑定`)
+	queryAlone = regexp.MustCompile(`^(?:查询|查询工单|查询进度|我的工单)$`)
 	queryWords = regexp.MustCompile(`^(?:查询|查)\s*#?\s*(\d{6,9})$`)
 	sixDigits  = regexp.MustCompile(`^\d{6}$`)
 	oneDigit   = regexp.MustCompile(`^([1-5])(?:\s*[分星])?$`)
@@ -48,6 +49,8 @@ func (t *turn) command() (run, bool) {
 		return t.handoff, true
 	case "取消":
 		return t.cancel, true
+	case "撤回", "撤销", "不用处理了", "不用处理", "不用来了", "不用修了":
+		return t.withdraw, true
 	case "帮助", "菜单", "help":
 		return func(context.Context) (step, error) {
 			return t.say("help", wording.Vars{"bot": t.company.Settings.BotName, "hotline": t.company.Settings.Hotline})
@@ -62,6 +65,9 @@ func (t *turn) command() (run, bool) {
 	}
 	if bindAlone.MatchString(words) && len([]rune(words)) <= 12 {
 		return func(context.Context) (step, error) { return t.say("bind.how", nil) }, true
+	}
+	if queryAlone.MatchString(words) {
+		return t.statuses, true
 	}
 	if m := queryWords.FindStringSubmatch(words); m != nil {
 		return func(ctx context.Context) (step, error) { return t.status(ctx, m[1]) }, true
@@ -143,7 +149,7 @@ func (t *turn) reviewTx(ctx context.Context, tx *db.Tx, p desk.Prepared, unit, t
 		return err
 	}
 	open := t.opening(nil, "inquiry")
-	open.Category, open.Topic, open.Text, open.Unit, open.Line = "customer_service", "binding", text.String(), unit, desk.LineCustomerService
+	open.Category, open.Topic, open.Text, open.Unit, open.Line = "customer_service", desk.TopicBinding, text.String(), unit, desk.LineCustomerService
 	_, err = t.e.Desk.OpenTx(ctx, tx, p, t.by(), open)
 	return err
 }
@@ -192,7 +198,7 @@ func (t *turn) wrongCode(ctx context.Context, tx *db.Tx) (reply, error) {
 	return t.reply("bind.wrong_code", wording.Vars{"left": itoa(left)})
 }
 
-// cancel takes back what is running: a binding, else the newest open case.
+// cancel takes back what is running: a binding, else what withdraw takes back.
 func (t *turn) cancel(ctx context.Context) (step, error) {
 	pending, err := t.e.Estate.BindPending(ctx, t.e.DB, t.m.CompanyID, t.m.OpenID)
 	if err != nil {
@@ -206,12 +212,27 @@ func (t *turn) cancel(ctx context.Context) (step, error) {
 			return t.reply("cancelled", nil)
 		}}, nil
 	}
-	c, found, err := t.newestCase(ctx, func(c desk.Case) bool { return c.State.Open() && !c.Emergency() })
+	return t.withdraw(ctx)
+}
+
+// withdraw takes back the newest open case. An emergency is looked at all the
+// same, so those on duty hear what the resident says and go on.
+func (t *turn) withdraw(ctx context.Context) (step, error) {
+	c, found, err := t.newestCase(ctx, func(c desk.Case) bool { return c.State.Open() })
 	if err != nil {
 		return step{}, err
 	}
 	if !found {
 		return t.say("nothing_to_cancel", nil)
+	}
+	if c.Emergency() {
+		return step{write: func(ctx context.Context, tx *db.Tx) (reply, error) {
+			c, err := t.e.Desk.AppendTx(ctx, tx, t.by(), c, t.said)
+			if err != nil {
+				return reply{}, err
+			}
+			return t.reply("danger.clear", wording.Vars{"case_no": c.No})
+		}}, nil
 	}
 	return step{write: func(ctx context.Context, tx *db.Tx) (reply, error) {
 		c, err := t.e.Desk.WithdrawTx(ctx, tx, t.by(), c, t.said)
@@ -250,14 +271,45 @@ func (t *turn) followUp(ctx context.Context, no, result string) (step, error) {
 		return step{}, err
 	}
 	if !found {
-		return t.say("case.none", nil)
+		return t.followUpEarly(ctx, no)
 	}
 	if result == desk.FollowUpSolved {
 		return t.solved(c)
 	}
+	return t.again(c, result), nil
+}
+
+// followUpEarly answers 「已解决」 and its like where nobody asked: staff still
+// work on the case, so they hear it, and the resident is told where it stands.
+func (t *turn) followUpEarly(ctx context.Context, no string) (step, error) {
+	if no != "" {
+		return t.say("case.unknown", nil)
+	}
+	c, found, err := t.newestCase(ctx, func(c desk.Case) bool { return c.State.Open() })
+	if err != nil {
+		return step{}, err
+	}
+	if !found {
+		return t.say("case.none", nil)
+	}
+	return step{write: func(ctx context.Context, tx *db.Tx) (reply, error) {
+		after, err := t.e.Desk.AppendTx(ctx, tx, t.by(), c, t.said)
+		if err != nil {
+			return reply{}, err
+		}
+		return t.statusReply(after)
+	}}, nil
+}
+
+// again opens a handled or closed case again (R-072, R-098); past the reopen
+// window it says how to bring the matter back.
+func (t *turn) again(c desk.Case, result string) step {
 	return step{write: func(ctx context.Context, tx *db.Tx) (reply, error) {
 		after, err := t.e.Desk.NotSolvedTx(ctx, tx, t.by(), c, result)
-		if refused(err) {
+		if refusedWith(err, desk.RefusedTooLate) {
+			return t.reply("case.closed", wording.Vars{"case_no": c.No})
+		}
+		if refusedWith(err, desk.RefusedState) {
 			return t.statusReply(c)
 		}
 		if err != nil {
@@ -268,7 +320,7 @@ func (t *turn) followUp(ctx context.Context, no, result string) (step, error) {
 			key = "case.partly"
 		}
 		return t.reply(key, wording.Vars{"case_no": after.No, "next_time": t.when(after.PromisedAt)})
-	}}, nil
+	}}
 }
 
 func (t *turn) solved(c desk.Case) (step, error) {
@@ -280,7 +332,7 @@ func (t *turn) solved(c desk.Case) (step, error) {
 	}
 	return step{write: func(ctx context.Context, tx *db.Tx) (reply, error) {
 		_, err := t.e.Desk.SolvedTx(ctx, tx, t.by(), c)
-		if refused(err) {
+		if refusedWith(err, desk.RefusedState) {
 			return t.statusReply(c)
 		}
 		if err != nil {
@@ -290,10 +342,11 @@ func (t *turn) solved(c desk.Case) (step, error) {
 	}}, nil
 }
 
-// rate takes 1 to 5 as rating where one was asked for, and nowhere else.
+// rate takes 1 to 5 as rating where one was asked for not long ago, and nowhere else.
 func (t *turn) rate(ctx context.Context, rating int, words string) (step, error) {
 	c, found, err := t.newestCase(ctx, func(c desk.Case) bool {
-		return (c.State == desk.StateClosed && c.FollowUp != desk.FollowUpUnreachable || c.State == desk.StateHandled) && c.Rating == 0
+		asked := c.State == desk.StateHandled || c.State == desk.StateClosed && c.FollowUp != desk.FollowUpUnreachable
+		return asked && c.Rating == 0 && t.lately(c)
 	})
 	if err != nil {
 		return step{}, err
@@ -321,7 +374,17 @@ func (t *turn) rating(ctx context.Context) (step, error) {
 	return t.rate(ctx, t.read.Slots.Rating, t.said)
 }
 
-func refused(err error) bool {
+// lately tells whether a handled or closed case is young enough to be gone on
+// about: it can still be opened again.
+func (t *turn) lately(c desk.Case) bool {
+	ended := c.HandledAt
+	if c.ClosedAt.After(ended) {
+		ended = c.ClosedAt
+	}
+	return t.e.Clock.Now().Sub(ended) <= t.company.Settings.ReopenWindow
+}
+
+func refusedWith(err error, code string) bool {
 	var r *desk.Refused
-	return errors.As(err, &r)
+	return errors.As(err, &r) && r.Code == code
 }

@@ -2,6 +2,7 @@ package bot
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"guanjia/bot/intent"
@@ -70,13 +71,19 @@ func (t *turn) danger(ctx context.Context) (step, error) {
 		return step{}, err
 	}
 	if found {
-		return step{session: &session, write: func(ctx context.Context, tx *db.Tx) (reply, error) {
-			c, err := t.e.Desk.AppendTx(ctx, tx, t.by(), running, t.said)
-			if err != nil {
-				return reply{}, err
-			}
-			return t.dangerReply(c)
-		}}, nil
+		return step{session: &session, write: func(ctx context.Context, tx *db.Tx) (reply, error) { return t.moreDangerTx(ctx, tx, running) }}, nil
+	}
+	if t.read.Continues {
+		// The words only press; what they press may be thought done.
+		done, found, err := t.newestCase(ctx, func(c desk.Case) bool {
+			return c.Danger != "" && (c.State == desk.StateHandled || c.State == desk.StateClosed) && t.e.Clock.Now().Sub(c.OpenedAt) < sameDanger
+		})
+		if err != nil {
+			return step{}, err
+		}
+		if found {
+			return t.again(done, desk.FollowUpNotSolved), nil
+		}
 	}
 	prepared, err := t.e.Desk.Prepare(ctx, t.m.CompanyID)
 	if err != nil {
@@ -92,8 +99,42 @@ func (t *turn) danger(ctx context.Context) (step, error) {
 		if err != nil {
 			return reply{}, err
 		}
-		return t.dangerReply(c)
+		key, vars := "danger.case", wording.Vars{"case_no": c.No}
+		if place := t.placeOf(c); place != "" {
+			key, vars["place"] = "danger.case_located", place
+		}
+		return t.dangerReply(c, key, vars)
 	}}, nil
+}
+
+// moreDangerTx adds words to the running case of a danger; words that press
+// ring those on duty again.
+func (t *turn) moreDangerTx(ctx context.Context, tx *db.Tx, running desk.Case) (reply, error) {
+	if !t.urging {
+		c, err := t.e.Desk.LocateTx(ctx, tx, t.by(), running, "", t.saidHome(), t.said)
+		if err != nil {
+			return reply{}, err
+		}
+		return t.dangerReply(c, "danger.appended", wording.Vars{"case_no": c.No})
+	}
+	c, err := t.e.Desk.UrgeTx(ctx, tx, t.by(), running, t.said)
+	if err != nil {
+		return reply{}, err
+	}
+	status, err := t.statusLine(c)
+	if err != nil {
+		return reply{}, err
+	}
+	return t.dangerReply(c, "case.urged_danger", wording.Vars{"case_no": c.No, "status_line": status, "hotline": t.company.Settings.Hotline})
+}
+
+// placeOf is where those on duty are sent: the building the words name, else
+// the home of the writer.
+func (t *turn) placeOf(c desk.Case) string {
+	if own, _, _ := strings.Cut(c.Unit, "-"); c.Building != "" && c.Building != own {
+		return c.Building + t.e.Book.Label("card", "building")
+	}
+	return c.Unit
 }
 
 func (t *turn) runningDanger(ctx context.Context) (desk.Case, bool, error) {
@@ -111,15 +152,16 @@ func (t *turn) runningDanger(ctx context.Context) (desk.Case, bool, error) {
 	return desk.Case{}, false, nil
 }
 
-func (t *turn) dangerReply(c desk.Case) (reply, error) {
+// dangerReply is the safety words, and below them what became of the message.
+func (t *turn) dangerReply(c desk.Case, key string, vars wording.Vars) (reply, error) {
 	safety, err := t.e.Book.Say(dangerKey(t.e.Book, c.Danger), wording.Vars{"hotline": t.company.Settings.Hotline})
 	if err != nil {
 		return reply{}, err
 	}
-	number, err := t.e.Book.Say("danger.case", wording.Vars{"case_no": c.No})
+	after, err := t.e.Book.Say(key, vars)
 	if err != nil {
 		return reply{}, err
 	}
-	text, err := t.e.Book.Join(safety, number)
+	text, err := t.e.Book.Join(safety, after)
 	return reply{text: text, danger: true}, err
 }

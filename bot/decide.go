@@ -34,6 +34,7 @@ func (t *turn) decide(ctx context.Context) (step, error) {
 	if run, ok := courtesies[t.read.Intent]; ok && t.read.Also == nil {
 		return run(t)
 	}
+	t.urging = t.read.Intent == intent.IntentUrge
 	if t.dependsOnHistory() {
 		if err := t.readHistory(ctx); err != nil {
 			return step{}, err

@@ -199,6 +199,7 @@ type turn struct {
 	dir     *company.Directory
 	said    string // what the resident wrote, trimmed
 	read    intent.Result
+	urging  bool // the words alone press for something
 
 	resident     *estate.Resident
 	residentRead bool

@@ -54,7 +54,7 @@ func (t *turn) click(ctx context.Context) (step, error) {
 	case MenuRepair:
 		return t.say("other.menu", nil)
 	case MenuProgress:
-		return t.progress(ctx)
+		return t.statuses(ctx)
 	case MenuHuman:
 		t.said = t.e.Book.Label("menu", MenuHuman)
 		return t.handoff(ctx)
@@ -63,9 +63,12 @@ func (t *turn) click(ctx context.Context) (step, error) {
 	}
 }
 
-// progress tells where the newest case stands.
+// progress tells where the newest open case stands, else the newest of all.
 func (t *turn) progress(ctx context.Context) (step, error) {
-	c, found, err := t.newestCase(ctx, func(desk.Case) bool { return true })
+	c, found, err := t.newestCase(ctx, func(c desk.Case) bool { return c.State.Open() })
+	if err == nil && !found {
+		c, found, err = t.newestCase(ctx, func(desk.Case) bool { return true })
+	}
 	if err != nil {
 		return step{}, err
 	}
@@ -90,6 +93,9 @@ func (t *turn) media(ctx context.Context) (step, error) {
 		c, found, err := t.newestCase(ctx, func(c desk.Case) bool { return c.State.Open() })
 		if err != nil {
 			return step{}, err
+		}
+		if !found && t.m.Type == "location" {
+			return t.say("location.received", nil)
 		}
 		if !found {
 			return t.say("image.received", nil)

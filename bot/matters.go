@@ -50,7 +50,8 @@ func (t *turn) matter(ctx context.Context) (step, error) {
 
 // sameMatter tells whether these words go on about a case opened a moment ago.
 func (t *turn) sameMatter(c desk.Case) bool {
-	if !c.State.Open() || t.e.Clock.Now().Sub(c.OpenedAt) > burst {
+	// A case that the resident has just opened again was asked about anew.
+	if !c.State.Open() || c.State != desk.StateReopened && t.e.Clock.Now().Sub(c.OpenedAt) > burst {
 		return false
 	}
 	if c.Kind == "inquiry" || c.Kind == intent.IntentPraise || t.read.Intent == intent.IntentPraise {
@@ -59,8 +60,11 @@ func (t *turn) sameMatter(c desk.Case) bool {
 	if t.read.Topic != "" && c.Topic != "" && t.read.Topic != c.Topic {
 		return false
 	}
-	return t.read.Category == "" || c.Category == "" || t.read.Category == c.Category
+	return unsaid(t.read.Category) || unsaid(c.Category) || t.read.Category == c.Category
 }
+
+// unsaid tells whether a category says nothing about the matter.
+func unsaid(category string) bool { return category == "" || category == "other" }
 
 // more adds words to a running case, with the home if they name one that the
 // case lacks.
@@ -149,11 +153,24 @@ func (t *turn) openedReply(c desk.Case) (reply, error) {
 // open one; a second case is not made.
 func (t *turn) urge(ctx context.Context) (step, error) {
 	no := t.read.Slots.CaseNo
-	c, found, err := t.newestCase(ctx, func(c desk.Case) bool {
-		return (no == "" || c.No == no) && (c.State.Open() || c.State == desk.StateHandled) && c.Kind != intent.IntentPraise
-	})
+	meant := func(c desk.Case) bool { return (no == "" || c.No == no) && c.Kind != intent.IntentPraise }
+	c, found, err := t.newestCase(ctx, func(c desk.Case) bool { return meant(c) && c.State.Open() })
 	if err != nil {
 		return step{}, err
+	}
+	if !found {
+		// Nobody works on what is handled or closed: pressing it says that it
+		// isn't solved.
+		c, found, err = t.newestCase(ctx, func(c desk.Case) bool {
+			return meant(c) && (c.State == desk.StateHandled || c.State == desk.StateClosed) && t.lately(c) &&
+				(unsaid(t.read.Category) || unsaid(c.Category) || t.read.Category == c.Category)
+		})
+		if err != nil {
+			return step{}, err
+		}
+		if found {
+			return t.again(c, desk.FollowUpNotSolved), nil
+		}
 	}
 	if !found {
 		if t.read.Category != "" {
@@ -267,14 +284,15 @@ func (t *turn) other(ctx context.Context) (step, error) {
 }
 
 // newestCase gives the writer's newest case that fits. A bound resident's cases
-// count whatever way they came in.
+// count whatever way they came in; the task about a binding that nobody
+// registered is no case of his, or it would tell him what the screen does not.
 func (t *turn) newestCase(ctx context.Context, fits func(desk.Case) bool) (desk.Case, bool, error) {
 	cases, err := t.e.Desk.OfConversation(ctx, t.e.DB, t.m.ConversationID, 10)
 	if err != nil {
 		return desk.Case{}, false, err
 	}
 	for _, c := range cases {
-		if fits(c) {
+		if c.Topic != desk.TopicBinding && fits(c) {
 			return c, true, nil
 		}
 	}
@@ -286,7 +304,7 @@ func (t *turn) newestCase(ctx context.Context, fits func(desk.Case) bool) (desk.
 		return desk.Case{}, false, err
 	}
 	for _, c := range cases {
-		if c.ConversationID != t.m.ConversationID && fits(c) {
+		if c.ConversationID != t.m.ConversationID && c.Topic != desk.TopicBinding && fits(c) {
 			return c, true, nil
 		}
 	}
@@ -306,8 +324,42 @@ func (t *turn) status(ctx context.Context, no string) (step, error) {
 	return step{say: r}, err
 }
 
+// statusesListed is how many open cases one answer lists.
+const statusesListed = 5
+
+// statuses lists the writer's open cases, or tells where his newest one ended.
+func (t *turn) statuses(ctx context.Context) (step, error) {
+	var open []desk.Case
+	if _, _, err := t.newestCase(ctx, func(c desk.Case) bool {
+		if c.State.Open() && len(open) < statusesListed {
+			open = append(open, c)
+		}
+		return false
+	}); err != nil {
+		return step{}, err
+	}
+	if len(open) < 2 {
+		return t.progress(ctx)
+	}
+	head, err := t.e.Book.Say("case.status_many", wording.Vars{"count": itoa(len(open))})
+	if err != nil {
+		return step{}, err
+	}
+	texts := []wording.Text{head}
+	for _, c := range open {
+		line, err := t.e.Book.Say("case.status_line", wording.Vars{"case_no": c.No, "summary": c.Summary,
+			"state": t.e.Book.Label("state_resident", string(c.State)), "promised": t.when(c.PromisedAt)})
+		if err != nil {
+			return step{}, err
+		}
+		texts = append(texts, line)
+	}
+	text, err := t.e.Book.Join(texts...)
+	return step{say: reply{text: text}}, err
+}
+
 func (t *turn) statusReply(c desk.Case) (reply, error) {
-	vars := wording.Vars{"case_no": c.No, "summary": c.Summary, "state": t.e.Book.Label("state", string(c.State)), "owner": c.OwnerName}
+	vars := wording.Vars{"case_no": c.No, "summary": c.Summary, "state": t.e.Book.Label("state_resident", string(c.State)), "owner": c.OwnerName}
 	if c.State.Open() {
 		vars["promised"] = t.when(c.PromisedAt)
 	}
