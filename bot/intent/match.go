@@ -259,17 +259,6 @@ func sentenceEnds(text []rune) []int {
 	return stops
 }
 
-// within returns the hits that start from lo to hi. The hits of one word are in
-// order, so this stays cheap in a text that repeats it a thousand times.
-func within(hits []hit, lo, hi int) []hit {
-	from, _ := slices.BinarySearchFunc(hits, lo, func(h hit, v int) int { return h.start - v })
-	to := from
-	for to < len(hits) && hits[to].start <= hi {
-		to++
-	}
-	return hits[from:to]
-}
-
 func (m *matcher) matches(id int, first hit, byWord map[int][]hit, t textFrame) bool {
 	p := m.patterns[id]
 	stops := t.stops

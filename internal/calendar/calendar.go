@@ -23,7 +23,6 @@ var ErrNeverOpens = errors.New("calendar: no working time within 400 days")
 type Calendar struct {
 	zone    *time.Location
 	week    [7][]Period
-	holiday []Period
 	days    map[date][]Period
 	names   map[date]string
 	covered map[int]bool

@@ -88,7 +88,7 @@ func putUnits(ctx context.Context, tx *db.Tx, b Batch) error {
 	}
 	rows := make([]row, len(b.Units))
 	for i, v := range b.Units {
-		rows[i] = row{v.ID, v.CompanyID, v.ProjectID, v.EntranceID, v.Building, v.Entrance, v.Room, v.Code, v.Floor, v.Kind, v.Vacant}
+		rows[i] = row(v)
 	}
 	return bulk(ctx, tx, "units", rows, textCol("id"), textCol("company_id"), textCol("project_id"), textCol("entrance_id"),
 		textCol("building"), textCol("entrance"), textCol("room"), textCol("code"), column{"floor", db.IntCol("floor")}, textCol("kind"), column{"vacant", db.BoolCol("vacant")})

@@ -102,12 +102,6 @@ func (r *truth) giveBack(id, queueID string) queue.Item {
 	return c.Item
 }
 
-func (r *truth) owner(id string) string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.cases[id].owner
-}
-
 func (r *truth) version(id string) int64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()

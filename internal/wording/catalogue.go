@@ -162,7 +162,6 @@ type templateEntry struct {
 	tpl    MessageTemplate
 	fields [][]part
 	vars   map[string]string
-	pos    string
 }
 
 // Template renders the template message of a purpose. Values of free text

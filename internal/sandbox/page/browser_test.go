@@ -31,13 +31,12 @@ import (
 // steward is a stand-in for the product: it greets, opens a case for whatever is
 // said, shows a card and lets it be claimed. The words are those of a test.
 type steward struct {
-	t      *testing.T
-	base   string // of the sandbox
-	openID string
-	mu     sync.Mutex
-	cases  int
-	ws     *websocket.Conn
-	wg     sync.WaitGroup
+	t     *testing.T
+	base  string // of the sandbox
+	mu    sync.Mutex
+	cases int
+	ws    *websocket.Conn
+	wg    sync.WaitGroup
 }
 
 var tagOf = regexp.MustCompile(`<(\w+)>(?:<!\[CDATA\[)?([^<\]]*)`)

@@ -58,7 +58,6 @@ type received struct {
 	query   map[string]string
 	raw     string
 	msg     message
-	from    string
 	sealed  bool
 	refused string
 }

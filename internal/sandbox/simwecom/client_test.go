@@ -131,15 +131,6 @@ func (r *rig) chat(path string, after int64) ([]map[string]any, int64) {
 	return items, int64(out["last_seq"].(float64))
 }
 
-func (r *rig) counted(target, outcome string) int64 {
-	for _, c := range r.core.Counters.Report().Calls {
-		if c.Target == target && c.Outcome == outcome {
-			return c.N
-		}
-	}
-	return 0
-}
-
 // bot is a small aibot client.
 type bot struct {
 	t      *testing.T
