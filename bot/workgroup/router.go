@@ -363,12 +363,12 @@ func (r *Router) finish(ctx context.Context, q *request, done bool) (string, err
 }
 
 // eventOf is the kind of event that a verb leaves on its case.
-var eventOf = map[Verb]string{
-	VerbReply:    "reply",
-	VerbNote:     "note",
-	VerbTransfer: "transfer",
-	VerbDone:     "handle",
-	VerbRecall:   "recall",
+var eventOf = map[Verb]desk.Action{
+	VerbReply:    desk.ActionReply,
+	VerbNote:     desk.ActionNote,
+	VerbTransfer: desk.ActionTransfer,
+	VerbDone:     desk.ActionHandle,
+	VerbRecall:   desk.ActionRecall,
 }
 
 // alreadyDone tells whether an earlier attempt at this message came as far as
@@ -381,14 +381,14 @@ func (r *Router) alreadyDone(ctx context.Context, q *request) (bool, error) {
 		return false, nil
 	}
 	if q.member.Trainee && q.cmd.Verb == VerbReply {
-		kind = "note"
+		kind = desk.ActionNote
 	}
 	events, err := r.Desk.Events(ctx, q.kase.ID)
 	if err != nil {
 		return false, fmt.Errorf("read history: %w", err)
 	}
 	for _, e := range events {
-		if e.Kind != kind || e.ByID != q.by.UserID || e.At.Before(q.At.Truncate(time.Microsecond)) {
+		if e.Kind != string(kind) || e.ByID != q.by.UserID || e.At.Before(q.At.Truncate(time.Microsecond)) {
 			continue
 		}
 		if words := q.words(); words == "" || strings.HasSuffix(e.Text, words) {

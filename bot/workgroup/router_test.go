@@ -79,7 +79,12 @@ func (d *fakeDesk) Events(_ context.Context, caseID string) ([]desk.Event, error
 	return append([]desk.Event(nil), d.events[caseID]...), nil
 }
 
-func (d *fakeDesk) act(by desk.By, caseID, kind, text string, f func(c *desk.Case)) (desk.Case, error) {
+var verbOf = map[desk.Action]string{
+	desk.ActionClaim: "claim", desk.ActionReply: "reply", desk.ActionNote: "note", desk.ActionTransfer: "transfer",
+	desk.ActionHandle: "handle", desk.ActionRecall: "recall",
+}
+
+func (d *fakeDesk) act(by desk.By, caseID string, kind desk.Action, text string, f func(c *desk.Case)) (desk.Case, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.refuse != nil {
@@ -94,8 +99,8 @@ func (d *fakeDesk) act(by desk.By, caseID, kind, text string, f func(c *desk.Cas
 		}
 		c.Version++
 		d.cases[no] = c
-		d.did = append(d.did, strings.TrimSpace(kind+" #"+no+" "+by.UserID+" "+text))
-		d.events[caseID] = append(d.events[caseID], desk.Event{At: d.now(), Kind: kind, ByID: by.UserID, Text: text})
+		d.did = append(d.did, strings.TrimSpace(verbOf[kind]+" #"+no+" "+by.UserID+" "+text))
+		d.events[caseID] = append(d.events[caseID], desk.Event{At: d.now(), Kind: string(kind), ByID: by.UserID, Text: text})
 		return c, nil
 	}
 	return desk.Case{}, &desk.Refused{Code: desk.RefusedUnknownCase}
@@ -117,13 +122,13 @@ func (d *fakeDesk) Claim(_ context.Context, by desk.By, caseID string) (desk.Cas
 		}
 	}
 	d.mu.Unlock()
-	return d.act(by, caseID, "claim", "", func(c *desk.Case) {
+	return d.act(by, caseID, desk.ActionClaim, "", func(c *desk.Case) {
 		c.State, c.OwnerID, c.OwnerName = desk.StateAccepted, by.UserID, by.Name
 	})
 }
 
 func (d *fakeDesk) Reply(_ context.Context, by desk.By, caseID, text string) (desk.Case, time.Duration, error) {
-	c, err := d.act(by, caseID, "reply", text, func(c *desk.Case) { c.State = desk.StateInProgress })
+	c, err := d.act(by, caseID, desk.ActionReply, text, func(c *desk.Case) { c.State = desk.StateInProgress })
 	hold := 5 * time.Second
 	if c.Emergency() {
 		hold = 0
@@ -132,22 +137,22 @@ func (d *fakeDesk) Reply(_ context.Context, by desk.By, caseID, text string) (de
 }
 
 func (d *fakeDesk) Note(_ context.Context, by desk.By, caseID, text string) (desk.Case, error) {
-	return d.act(by, caseID, "note", text, nil)
+	return d.act(by, caseID, desk.ActionNote, text, nil)
 }
 
 func (d *fakeDesk) Transfer(_ context.Context, by desk.By, caseID, queueName, reason string) (desk.Case, error) {
 	if queueName != "秩序维护" {
 		return desk.Case{}, &desk.Refused{Code: desk.RefusedUnknownQueue, Args: map[string]string{"queue": queueName}}
 	}
-	return d.act(by, caseID, "transfer", queueName+": "+reason, func(c *desk.Case) { c.QueueID = "q-order" })
+	return d.act(by, caseID, desk.ActionTransfer, queueName+": "+reason, func(c *desk.Case) { c.QueueID = "q-order" })
 }
 
 func (d *fakeDesk) Handle(_ context.Context, by desk.By, caseID, measures string) (desk.Case, error) {
-	return d.act(by, caseID, "handle", measures, func(c *desk.Case) { c.State = desk.StateHandled })
+	return d.act(by, caseID, desk.ActionHandle, measures, func(c *desk.Case) { c.State = desk.StateHandled })
 }
 
 func (d *fakeDesk) Recall(_ context.Context, by desk.By, caseID string) (desk.Case, error) {
-	return d.act(by, caseID, "recall", "", nil)
+	return d.act(by, caseID, desk.ActionRecall, "", nil)
 }
 
 func (d *fakeDesk) Mine(_ context.Context, by desk.By) ([]desk.Case, error) {

@@ -170,7 +170,10 @@ func TestMessageThatCannotBeStoredIsTold(t *testing.T) {
 // by the next holder of the socket.
 func TestWorkOfADeadNode(t *testing.T) {
 	t.Parallel()
-	d := dbtest.SQLite(t)
+	dbtest.Run(t, workOfADeadNode)
+}
+
+func workOfADeadNode(t *testing.T, d *db.DB) {
 	v := newVendor(t)
 	r := start(t, d, v, nil)
 	r.up()

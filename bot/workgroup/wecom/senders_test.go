@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"guanjia/bot/workgroup"
+	"guanjia/internal/db"
 	"guanjia/internal/db/dbtest"
 	"guanjia/internal/ledger"
 	"guanjia/internal/telemetry/telemetrytest"
@@ -63,8 +64,12 @@ func cardDelivery(id string) ledger.Delivery {
 
 func TestCardSender(t *testing.T) {
 	t.Parallel()
+	dbtest.Run(t, sendCard)
+}
+
+func sendCard(t *testing.T, d *db.DB) {
 	v := newVendor(t)
-	r := start(t, dbtest.SQLite(t), v, nil)
+	r := start(t, d, v, nil)
 	s := NewCardSender(r.channel, &fakeCards{rev: map[string]int64{}}, 8*time.Hour)
 	if s.Accounts() == nil {
 		t.Error("no accounts must not mean all accounts")
