@@ -232,7 +232,7 @@ func (l *Ledger) StartAttemptFor(ctx context.Context, d Delivery, lease time.Dur
 // startBatch starts many attempts in one transaction of two statements.
 func (l *Ledger) startBatch(ctx context.Context, items []startItem) ([]startResult, error) {
 	var results []startResult
-	err := l.inTx(ctx, "start attempts", func(ctx context.Context, tx *db.Tx, finish finishFunc) error {
+	err := l.inTx(ctx, "start attempts", len(items), func(ctx context.Context, tx *db.Tx, finish finishFunc) error {
 		now := l.clk.Now()
 		results = make([]startResult, len(items))
 		if err := l.dropNeedless(ctx, tx, items, now, finish); err != nil {

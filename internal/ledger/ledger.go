@@ -346,13 +346,15 @@ type listenerError struct {
 func (e *listenerError) Error() string { return "listener " + e.name + ": " + e.err.Error() }
 func (e *listenerError) Unwrap() error { return e.err }
 
-// inTx runs f; when a listener fails, once more without listeners.
-func (l *Ledger) inTx(ctx context.Context, name string, f func(ctx context.Context, tx *db.Tx, finish finishFunc) error) error {
+// inTx runs f for n deliveries. When a listener fails for a single one, f runs
+// once more without listeners; for several, the error is returned, and the
+// caller goes on one by one, so that the others are heard.
+func (l *Ledger) inTx(ctx context.Context, name string, n int, f func(ctx context.Context, tx *db.Tx, finish finishFunc) error) error {
 	err := l.db.InTx(ctx, name, func(ctx context.Context, tx *db.Tx) error {
 		return f(ctx, tx, l.finish)
 	})
 	var failed *listenerError
-	if !errors.As(err, &failed) {
+	if !errors.As(err, &failed) || n > 1 {
 		return err
 	}
 	l.log.ErrorContext(ctx, "a listener of final results failed, the result is written without it",

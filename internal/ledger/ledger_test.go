@@ -944,13 +944,60 @@ func TestListenerWritesInTheSameTransaction(t *testing.T) {
 
 func TestFailingListenerDoesNotUndoTheResult(t *testing.T) {
 	run(t, func(b *bench) {
-		b.l.OnFinal("broken", func(ctx context.Context, tx *db.Tx, _ ledger.Delivery) error {
-			_, err := tx.ExecContext(ctx, `insert into nowhere values (1)`)
-			return err
+		var poison string
+		heard := map[string]bool{}
+		b.l.OnFinal("broken", func(ctx context.Context, tx *db.Tx, d ledger.Delivery) error {
+			if d.ID == poison {
+				_, err := tx.ExecContext(ctx, `insert into nowhere values (1)`)
+				return err
+			}
+			heard[d.ID] = true
+			return nil
 		})
-		id := b.put(sms(func(n *ledger.New) { n.Channel = ledger.ChannelService }))
+		service := func(n *ledger.New) { n.Channel = ledger.ChannelService }
+		poison = b.put(sms(service))
 		b.send(ledger.LaneNormal, ledger.OK, "")
-		b.want(id, ledger.Submitted)
+		b.want(poison, ledger.Submitted)
+
+		// Among many it fails alone: the others are heard.
+		valid := func(n *ledger.New) { n.ValidUntil = b.clk.Now().Add(time.Minute) }
+		var ids []string
+		for range 5 {
+			ids = append(ids, b.put(sms(valid)))
+		}
+		poison = ids[2]
+		b.clk.Advance(time.Hour)
+		if n, err := b.l.Expire(b.ctx); err != nil || n != 5 {
+			b.t.Fatalf("expired %d, err %v", n, err)
+		}
+		for _, id := range ids {
+			b.want(id, ledger.Expired)
+			if heard[id] == (id == poison) {
+				b.t.Errorf("heard of %s: %v", id, heard[id])
+			}
+		}
+
+		// The same for receipts that come together.
+		ids = nil
+		var list []ledger.Receipt
+		for range 3 {
+			ids = append(ids, b.put(sms(nil)))
+			_, a := b.send(ledger.LaneNormal, ledger.OK, db.NewID())
+			list = append(list, ledger.Receipt{Channel: "sms", AccountID: "a1", OutID: a.OutID, OK: true})
+		}
+		poison = ids[1]
+		if err := b.l.PutReceipts(b.ctx, list); err != nil {
+			b.t.Fatal(err)
+		}
+		if _, err := b.l.ApplyReceipts(b.ctx, 10); err != nil {
+			b.t.Fatal(err)
+		}
+		for _, id := range ids {
+			b.want(id, ledger.Delivered)
+			if heard[id] == (id == poison) {
+				b.t.Errorf("heard of %s: %v", id, heard[id])
+			}
+		}
 	})
 }
 

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -98,6 +99,10 @@ func (l *Ledger) ApplyReceipts(ctx context.Context, limit int) (int, error) {
 		return 0, fmt.Errorf("apply receipts: %w", err)
 	}
 	matched, err := l.applyAll(ctx, list)
+	var failed *listenerError
+	if errors.As(err, &failed) {
+		matched, err = l.applyEach(ctx, list)
+	}
 	if err != nil {
 		return 0, fmt.Errorf("apply receipts: %w", err)
 	}
@@ -115,6 +120,20 @@ func (l *Ledger) ApplyReceipts(ctx context.Context, limit int) (int, error) {
 		}
 	}
 	return len(list), nil
+}
+
+// applyEach applies receipts one by one, after a listener failed for one of
+// them.
+func (l *Ledger) applyEach(ctx context.Context, list []storedReceipt) ([]bool, error) {
+	matched := make([]bool, len(list))
+	for i := range list {
+		one, err := l.applyAll(ctx, list[i:i+1])
+		if err != nil {
+			return nil, err
+		}
+		matched[i] = one[0]
+	}
+	return matched, nil
 }
 
 // claimReceipts takes receipts for a minute by moving their next try away.
@@ -179,7 +198,7 @@ func (l *Ledger) applyAll(ctx context.Context, list []storedReceipt) (matched []
 	if len(deliveries) == 0 {
 		return matched, nil
 	}
-	err = l.inTx(ctx, "apply receipts", func(ctx context.Context, tx *db.Tx, finish finishFunc) error {
+	err = l.inTx(ctx, "apply receipts", len(list), func(ctx context.Context, tx *db.Tx, finish finishFunc) error {
 		_, err := tx.ExecContext(ctx, `delete from receipts where id `+db.InStrings(tx, "$1"), db.Strings(tx, stored))
 		if err != nil {
 			return fmt.Errorf("delete receipts: %w", err)
@@ -450,7 +469,7 @@ func (e extraScan) Scan(dest ...any) error { return e.s.Scan(append(dest, e.extr
 // Checked records what a look-up said and what follows from it.
 func (l *Ledger) Checked(ctx context.Context, a Attempt, found Check) (Delivery, error) {
 	var d Delivery
-	err := l.inTx(ctx, "record look-up", func(ctx context.Context, tx *db.Tx, finish finishFunc) error {
+	err := l.inTx(ctx, "record look-up", 1, func(ctx context.Context, tx *db.Tx, finish finishFunc) error {
 		w, err := l.lockSet(ctx, tx, []string{a.DeliveryID})
 		if err != nil {
 			return err

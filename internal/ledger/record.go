@@ -40,7 +40,7 @@ func (l *Ledger) recordBatch(ctx context.Context, items []recordItem) ([]recordR
 		ids[i], attemptIDs[i] = it.a.DeliveryID, it.a.ID
 	}
 	var results []recordResult
-	err := l.inTx(ctx, "record outcomes", func(ctx context.Context, tx *db.Tx, finish finishFunc) error {
+	err := l.inTx(ctx, "record outcomes", len(items), func(ctx context.Context, tx *db.Tx, finish finishFunc) error {
 		results = make([]recordResult, len(items))
 		w, err := l.lockSet(ctx, tx, ids)
 		if err != nil {
@@ -170,7 +170,7 @@ func (l *Ledger) RecoverStale(ctx context.Context) (int, error) {
 }
 
 func (l *Ledger) recoverOne(ctx context.Context, id string) error {
-	return l.inTx(ctx, "recover delivery", func(ctx context.Context, tx *db.Tx, finish finishFunc) error {
+	return l.inTx(ctx, "recover delivery", 1, func(ctx context.Context, tx *db.Tx, finish finishFunc) error {
 		w, err := l.lockSet(ctx, tx, []string{id})
 		if err != nil {
 			return err
@@ -235,28 +235,15 @@ func (l *Ledger) Expire(ctx context.Context) (int, error) {
 	if err != nil || !some {
 		return 0, err
 	}
-	total := 0
-	for {
-		n := 0
-		err := l.inTx(ctx, "expire deliveries", func(ctx context.Context, tx *db.Tx, finish finishFunc) error {
-			list, err := l.list(ctx, tx, `
-				with picked as materialized (
-					select d.id as pid from deliveries d where d.state = 'planned' and d.valid_until <= $1
-					limit $2`+db.SkipLocked(tx)+`)
-				update deliveries set state = 'expired', updated_at = $1, final_at = $1
-				from picked where deliveries.id = picked.pid and deliveries.state = 'planned'
-				returning `+columns("deliveries"), db.At(l.clk.Now()), bite)
-			if err != nil {
-				return err
-			}
-			n = len(list)
-			return finish(ctx, tx, list...)
-		})
-		total += n
-		if err != nil || n < bite {
-			return total, err
-		}
-	}
+	return l.inBites(ctx, "expire deliveries", func(ctx context.Context, tx *db.Tx, limit int) ([]Delivery, error) {
+		return l.list(ctx, tx, `
+			with picked as materialized (
+				select d.id as pid from deliveries d where d.state = 'planned' and d.valid_until <= $1
+				limit $2`+db.SkipLocked(tx)+`)
+			update deliveries set state = 'expired', updated_at = $1, final_at = $1
+			from picked where deliveries.id = picked.pid and deliveries.state = 'planned'
+			returning `+columns("deliveries"), db.At(l.clk.Now()), limit)
+	})
 }
 
 // Lapse ends the wait for receipts and results that never came.
@@ -265,36 +252,57 @@ func (l *Ledger) Lapse(ctx context.Context) (int, error) {
 	if err != nil || !some {
 		return 0, err
 	}
-	total := 0
+	return l.inBites(ctx, "end the wait for receipts", l.lapseBite)
+}
+
+func (l *Ledger) lapseBite(ctx context.Context, tx *db.Tx, limit int) ([]Delivery, error) {
+	list, err := l.list(ctx, tx, `
+		with picked as materialized (
+			select d.id as pid from deliveries d where d.waits_until <= $1
+			limit $2`+db.SkipLocked(tx)+`)
+		update deliveries set state = 'no_receipt', waits_until = null, updated_at = $1, final_at = $1
+		from picked where deliveries.id = picked.pid and deliveries.state in ('submitted', 'unknown')
+		returning `+columns("deliveries"), db.At(l.clk.Now()), limit)
+	if err != nil {
+		return nil, err
+	}
+	ids := make([]string, len(list))
+	for i, d := range list {
+		ids[i] = d.ID
+	}
+	_, err = tx.ExecContext(ctx, `update attempts set check_at = null
+		where delivery_id `+db.InStrings(tx, "$1")+` and check_at is not null`, db.Strings(tx, ids))
+	if err != nil {
+		return nil, fmt.Errorf("end look-ups: %w", err)
+	}
+	return list, nil
+}
+
+// inBites runs f until it ends fewer deliveries than it might. After a failing
+// listener it goes on one by one.
+func (l *Ledger) inBites(ctx context.Context, name string, f func(ctx context.Context, tx *db.Tx, limit int) ([]Delivery, error)) (total int, err error) {
+	limit := bite
 	for {
 		n := 0
-		err := l.inTx(ctx, "end the wait for receipts", func(ctx context.Context, tx *db.Tx, finish finishFunc) error {
-			now := db.At(l.clk.Now())
-			list, err := l.list(ctx, tx, `
-				with picked as materialized (
-					select d.id as pid from deliveries d where d.waits_until <= $1
-					limit $2`+db.SkipLocked(tx)+`)
-				update deliveries set state = 'no_receipt', waits_until = null, updated_at = $1, final_at = $1
-				from picked where deliveries.id = picked.pid and deliveries.state in ('submitted', 'unknown')
-				returning `+columns("deliveries"), now, bite)
+		err := l.inTx(ctx, name, limit, func(ctx context.Context, tx *db.Tx, finish finishFunc) error {
+			list, err := f(ctx, tx, limit)
 			if err != nil {
 				return err
 			}
 			n = len(list)
-			ids := make([]string, n)
-			for i, d := range list {
-				ids[i] = d.ID
-			}
-			_, err = tx.ExecContext(ctx, `update attempts set check_at = null
-				where delivery_id `+db.InStrings(tx, "$1")+` and check_at is not null`, db.Strings(tx, ids))
-			if err != nil {
-				return fmt.Errorf("end look-ups: %w", err)
-			}
 			return finish(ctx, tx, list...)
 		})
-		total += n
-		if err != nil || n < bite {
+		var failed *listenerError
+		if errors.As(err, &failed) && limit > 1 {
+			limit = 1
+			continue
+		}
+		if err != nil {
 			return total, err
+		}
+		total += n
+		if n < limit {
+			return total, nil
 		}
 	}
 }

@@ -71,7 +71,8 @@ var classes = []struct {
 	means string
 }{
 	{ClassRetry, []int{-1}, "system busy"},
-	{ClassToken, []int{40001, 40014, 42001, 41001}, "access token missing, wrong, malformed or expired"},
+	{ClassToken, []int{40001, 40014, 42001}, "access token wrong, malformed or expired"},
+	{ClassPermanent, []int{41001}, "access token missing"},
 	{ClassAccount, []int{40002, 40013, 40125, 40243, 41002, 41004}, "grant type, AppID or AppSecret wrong, missing or frozen"},
 	{ClassAccount, []int{40164, 61004, 45035}, "caller's address is not on the allow-list"},
 	{ClassRecipient, []int{40003}, "openid unknown to this account"},

@@ -65,13 +65,15 @@ type Options struct {
 }
 
 const (
-	defaultCallTimeout = 15 * time.Second
+	defaultCallTimeout = 10 * time.Second
 	defaultPoll        = time.Second
 	// leaseMargin is what a call's lease exceeds its time-out by: the write of
 	// the outcome must fit into it.
-	leaseMargin = 15 * time.Second
-	// claimLease is how long a claimed delivery may wait for a worker.
-	claimLease = 60 * time.Second
+	leaseMargin = 10 * time.Second
+	// claimLease is how long a claimed delivery may wait for a worker. Short,
+	// because what a dead node had claimed waits as long; whoever waits longer
+	// is told so when his call would begin, and drops it.
+	claimLease = 20 * time.Second
 	// longWait: whoever would wait longer for his account's rate is given back.
 	longWait = 2 * time.Second
 	// maintainEvery is the pace of the housekeeping.
