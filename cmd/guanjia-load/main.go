@@ -21,7 +21,7 @@ type cli struct {
 
 	Inbound inboundCmd `cmd:"" help:"Push callbacks and check every answer."`
 	Queue   queueCmd   `cmd:"" help:"Push and claim in the staff queues."`
-	//Crash   crashCmd   `cmd:"" help:"Kill nodes and stop stores while people write, then count what was lost or doubled."`
+	Crash   crashCmd   `cmd:"" help:"Kill nodes and stop stores while people write, then count what was lost or doubled."`
 
 	ServeKilled serveKilledCmd `cmd:"" hidden:"" help:"A node that kills itself at a named point."`
 }

@@ -148,6 +148,11 @@ func newRedis(ctx context.Context, dir string) (*server, string, error) {
 		"--bind", "127.0.0.1", "--port", strconv.Itoa(port), "--dir", dir, "--save", "", "--appendonly", "no", "--loglevel", "warning",
 	}}
 	s.answer = func(ctx context.Context) error {
+		conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		if err != nil {
+			return err // before the client of Redis complains aloud
+		}
+		_ = conn.Close()
 		rdb, err := embedded.OpenRedis(address)
 		if err != nil {
 			return err

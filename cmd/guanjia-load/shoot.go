@@ -52,7 +52,7 @@ func openLoop(ctx context.Context, n int, rate float64, d time.Duration, fire sh
 }
 
 // lateShots is how long answers are waited for after the end.
-const lateShots = 15 * time.Second
+const lateShots = time.Minute
 
 // schedule hands out the times at which shots are due. When everybody is busy
 // it waits and hands out the time that was due.

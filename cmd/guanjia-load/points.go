@@ -1,0 +1,3 @@
+package main
+
+func runPoints(run, *scene, string) error { return nil }
