@@ -118,7 +118,7 @@ func (t *tokens) obtain(ctx context.Context, c Corp, key, stale string) (string,
 			return t.fetch(ctx, c)
 		}
 		if mine {
-			return t.fetchShared(ctx, c, key, owner)
+			return t.fetchShared(ctx, c, key, owner, stale)
 		}
 		if err := pause(ctx, refreshPoll); err != nil {
 			return "", time.Time{}, &Error{Op: "gettoken", Class: ClassRetry, cause: ErrNoAnswer}
@@ -146,8 +146,12 @@ func (t *tokens) lock(ctx context.Context, key, owner string) (bool, error) {
 	return t.rdb.SetNX(ctx, key+":lease", owner, refreshLease).Result()
 }
 
-func (t *tokens) fetchShared(ctx context.Context, c Corp, key, owner string) (string, time.Time, error) {
+func (t *tokens) fetchShared(ctx context.Context, c Corp, key, owner, stale string) (string, time.Time, error) {
 	defer t.unlock(ctx, key, owner)
+	// Another node may have fetched between our look and our lease.
+	if value, until, err := t.shared(ctx, key); err == nil && value != "" && value != stale {
+		return value, until, nil
+	}
 	value, until, err := t.fetch(ctx, c)
 	if err != nil {
 		return "", time.Time{}, err

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coder/websocket"
 	"github.com/redis/go-redis/v9"
 	"go.uber.org/goleak"
 
@@ -427,5 +428,40 @@ func TestClassifyIsTotal(t *testing.T) {
 	}
 	if NewError("x", 0) != nil {
 		t.Error("0 is no error")
+	}
+}
+
+func TestChecks(t *testing.T) {
+	t.Parallel()
+	v := newQYAPI(t)
+	c, _ := newClient(t, v, nil)
+	if err := c.CheckToken(t.Context(), corp); err != nil {
+		t.Error(err)
+	}
+	err := c.CheckToken(t.Context(), Corp{CorpID: "ww1", Secret: "another-secret"})
+	if ClassOf(err) != ClassStop {
+		t.Errorf("%v", err)
+	}
+	telemetrytest.NoLeak(t, err.Error(), "another-secret")
+
+	open := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		conn, err := websocket.Accept(w, r, nil)
+		if err != nil {
+			return
+		}
+		if _, raw, err := conn.Read(r.Context()); err == nil {
+			t.Errorf("the check said %s", raw)
+		}
+	}))
+	t.Cleanup(open.Close)
+	for address, works := range map[string]bool{open.URL: true, v.server.URL: false} {
+		c, err := New(Options{Socket: "ws" + strings.TrimPrefix(address, "http")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(c.Close)
+		if err := c.CheckSocket(t.Context()); (err == nil) != works {
+			t.Errorf("works %v: %v", works, err)
+		}
 	}
 }

@@ -57,8 +57,26 @@ type Channel struct {
 	budget  *budget
 	inbox   *inbox
 
+	// troubles are what goes wrong at the moment, so that a database that is
+	// away for an hour is one line in the log and not a thousand.
+	renewing, sweeping trouble
+
 	mu      sync.Mutex
 	keepers map[string]*keeper
+}
+
+// trouble logs a failure when it begins and when it is over. It belongs to one
+// goroutine.
+type trouble struct{ on bool }
+
+func (t *trouble) note(ctx context.Context, log *slog.Logger, what string, err error) {
+	switch {
+	case err != nil && !t.on:
+		log.WarnContext(ctx, what, "error", err)
+	case err == nil && t.on:
+		log.InfoContext(ctx, "over: "+what)
+	}
+	t.on = err != nil
 }
 
 // keeper is one bot's socket and the goroutine that keeps it.
@@ -159,26 +177,13 @@ func (c *Channel) shutdown(ctx context.Context, stop context.CancelFunc) {
 // leaseBudget bounds one question for leases.
 const leaseBudget = 2 * time.Second
 
-// renew asks for all leases and makes the sockets fit.
+// renew asks for all leases and makes the sockets fit. After a failure they
+// stay as they are: whoever has a socket keeps it, since nobody else can take a
+// lease that cannot be asked for.
 func (c *Channel) renew(ctx context.Context) {
-	bots, err := c.o.Bots(ctx)
+	byID, held, err := c.leases(ctx)
+	c.renewing.note(ctx, c.o.Log, "socket leases not renewed; sockets stay as they are", err)
 	if err != nil {
-		c.o.Log.WarnContext(ctx, "bots not read; sockets stay as they are", "error", err)
-		return
-	}
-	byID := make(map[string]Bot, len(bots))
-	names := make([]string, 0, len(bots))
-	for _, b := range bots {
-		byID[b.ID] = b
-		names = append(names, b.ID)
-	}
-	leaseCtx, cancel := context.WithTimeout(ctx, leaseBudget)
-	held, err := c.o.Lease.Hold(leaseCtx, c.o.Owner, names, c.o.Timing.LeaseTTL)
-	cancel()
-	if err != nil {
-		// Whoever has a socket keeps it: nobody else can take a lease that
-		// cannot be asked for.
-		c.o.Log.WarnContext(ctx, "socket leases not renewed; sockets stay as they are", "error", err)
 		return
 	}
 	for _, id := range c.Held() {
@@ -193,6 +198,24 @@ func (c *Channel) renew(ctx context.Context) {
 	for _, id := range held {
 		c.keep(ctx, byID[id])
 	}
+}
+
+// leases gives all bots and those whose lease this node has now.
+func (c *Channel) leases(ctx context.Context) (byID map[string]Bot, held []string, err error) {
+	bots, err := c.o.Bots(ctx)
+	if err != nil {
+		return nil, nil, fmt.Errorf("read bots: %w", err)
+	}
+	byID = make(map[string]Bot, len(bots))
+	names := make([]string, 0, len(bots))
+	for _, b := range bots {
+		byID[b.ID] = b
+		names = append(names, b.ID)
+	}
+	ctx, cancel := context.WithTimeout(ctx, leaseBudget)
+	defer cancel()
+	held, err = c.o.Lease.Hold(ctx, c.o.Owner, names, c.o.Timing.LeaseTTL)
+	return byID, held, err
 }
 
 // keep starts a bot's socket unless it runs.

@@ -453,8 +453,8 @@ func (b *inbox) sweep(ctx context.Context, bots []string) {
 	queryCtx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	found, err := b.c.o.Store.claim(queryCtx, b.c.o.Owner, up, b.lease(), sweepLimit)
-	if err != nil {
-		b.c.o.Log.WarnContext(ctx, "no look for messages left half done", "error", err)
+	if ctx.Err() == nil {
+		b.c.sweeping.note(ctx, b.c.o.Log, "no look for messages left half done", err)
 	}
 	for _, in := range found {
 		k := b.c.keeper(in.BotID)
