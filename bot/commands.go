@@ -155,17 +155,21 @@ func (t *turn) reviewTx(ctx context.Context, tx *db.Tx, p desk.Prepared, unit, t
 }
 
 // code ends a binding with the six digits of the SMS. Six digits that nobody
-// asked for may be a case number.
+// waits for may be a case number, or a code that came too late.
 func (t *turn) code(ctx context.Context, digits string) (step, error) {
 	pending, err := t.e.Estate.BindPending(ctx, t.e.DB, t.m.CompanyID, t.m.OpenID)
 	if err != nil {
 		return step{}, err
 	}
 	if !pending {
-		if desk.ValidNo(digits) {
-			return t.status(ctx, digits)
+		c, found, err := t.newestCase(ctx, func(c desk.Case) bool { return c.No == digits })
+		if err != nil {
+			return step{}, err
 		}
-		return t.say("bind.no_code", nil)
+		if found {
+			r, err := t.statusReply(c)
+			return step{say: r}, err
+		}
 	}
 	// A wrong try must be counted even though nothing is bound, so the refusal
 	// is an answer of the transaction and not its failure.

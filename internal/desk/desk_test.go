@@ -866,6 +866,34 @@ func TestUndeliveredWords(t *testing.T) {
 	})
 }
 
+// TestControlCharacters: PostgreSQL stores no zero character; typed words lose it.
+func TestControlCharacters(t *testing.T) {
+	t.Parallel()
+	worldtest.Run(t, func(t *testing.T, w *worldtest.World) {
+		const dirt = "灯\x00不\x1b亮\xff\n请看"
+		c := open(t, w, 0, func(o *desk.Open) { o.Text = dirt })
+		if c.Text != "灯不亮\n请看" {
+			t.Errorf("text = %q", c.Text)
+		}
+		zhang := w.As(t, "zhangwei")
+		c, err := w.Desk.Note(t.Context(), zhang, c.ID, dirt)
+		c = must(t, c, err)
+		c, err = resident(t, w, c, func(ctx context.Context, tx *db.Tx, by desk.By, c desk.Case) (desk.Case, error) {
+			return w.Desk.AppendTx(ctx, tx, by, c, dirt)
+		})
+		c = must(t, c, err)
+		c, _ = reply(t, w, zhang, c.ID, dirt)
+		c, err = w.Desk.Handle(t.Context(), zhang, c.ID, dirt)
+		c = must(t, c, err)
+		c, err = resident(t, w, c, func(ctx context.Context, tx *db.Tx, by desk.By, c desk.Case) (desk.Case, error) {
+			return w.Desk.RateTx(ctx, tx, by, c, 5, dirt)
+		})
+		if c = must(t, c, err); c.RatingText != "灯不亮\n请看" {
+			t.Errorf("rating = %q", c.RatingText)
+		}
+	})
+}
+
 func TestNoWayToTheResident(t *testing.T) {
 	t.Parallel()
 	w := worldtest.Embedded(t)

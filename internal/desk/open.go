@@ -113,6 +113,7 @@ func (d *Desk) Prepare(ctx context.Context, companyID string) (Prepared, error) 
 // OpenTx opens a case: row, first event, card and, for a danger, the loud text
 // to those on duty, all or nothing. ErrStale when the source opened one before.
 func (d *Desk) OpenTx(ctx context.Context, tx *db.Tx, p Prepared, by By, o Open) (Case, error) {
+	o.Text = tidy(o.Text)
 	if err := checkOpen(o); err != nil {
 		return Case{}, err
 	}
@@ -174,7 +175,7 @@ func checkOpen(o Open) error {
 		return &Refused{Code: RefusedCategory, Field: "category"}
 	case !ValidMode(o.Mode):
 		return &Refused{Code: RefusedMode, Field: "mode"}
-	case strings.TrimSpace(o.Text) == "":
+	case o.Text == "":
 		return &Refused{Code: RefusedText, Field: "text"}
 	}
 	return nil

@@ -12,7 +12,7 @@ import (
 func (d *Desk) AppendTx(ctx context.Context, tx *db.Tx, by By, c Case, text string) (Case, error) {
 	return d.applyTx(ctx, tx, c, by, ActionAppend, func(ctx context.Context, tx *db.Tx, c *Case) (Event, error) {
 		err := d.groupTx(ctx, tx, *c, "group.resident_said", wording.Vars{"case_no": c.No, "text": truncate(text, 200)})
-		return Event{Text: text}, err
+		return Event{Text: tidy(text)}, err
 	})
 }
 
@@ -23,7 +23,7 @@ func (d *Desk) LocateTx(ctx context.Context, tx *db.Tx, by By, c Case, unitID, u
 			c.UnitID, c.Unit = unitID, unit
 		}
 		err := d.groupTx(ctx, tx, *c, "group.resident_said", wording.Vars{"case_no": c.No, "text": truncate(text, 200)})
-		return Event{Text: text}, err
+		return Event{Text: tidy(text)}, err
 	})
 }
 
@@ -42,7 +42,7 @@ func (d *Desk) UrgeTx(ctx context.Context, tx *db.Tx, by By, c Case, text string
 			}
 		}
 		err := d.groupTx(ctx, tx, *c, "group.urged", wording.Vars{"case_no": c.No, "count": itoa(c.Urges), "text": truncate(text, 100)})
-		return Event{Text: text}, err
+		return Event{Text: tidy(text)}, err
 	})
 }
 
@@ -115,7 +115,7 @@ func (d *Desk) RateTx(ctx context.Context, tx *db.Tx, by By, c Case, rating int,
 		}
 	}
 	return d.applyTx(ctx, tx, c, by, ActionRate, func(ctx context.Context, tx *db.Tx, c *Case) (Event, error) {
-		c.Rating, c.RatingText = rating, text
+		c.Rating, c.RatingText = rating, tidy(text)
 		if rating <= lowRating {
 			// A person calls whoever is not satisfied; the answer says by when.
 			settings, _, err := d.settings(ctx, c.CompanyID)
@@ -138,6 +138,6 @@ func (d *Desk) WithdrawTx(ctx context.Context, tx *db.Tx, by By, c Case, text st
 	return d.applyTx(ctx, tx, c, by, ActionWithdraw, func(ctx context.Context, tx *db.Tx, c *Case) (Event, error) {
 		c.ClosedAt = d.clock.Now()
 		err := d.groupTx(ctx, tx, *c, "group.withdrawn", wording.Vars{"case_no": c.No})
-		return Event{Text: text}, err
+		return Event{Text: tidy(text)}, err
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"guanjia/internal/db"
 	"guanjia/internal/ledger"
@@ -198,9 +199,9 @@ func (d *Desk) tellAcceptedTx(ctx context.Context, tx *db.Tx, by By, c Case) (Ev
 // not wait. A waiting case is claimed for the member on the way, since whoever
 // answers first has it (R-009, first-contact responsibility).
 func (d *Desk) Reply(ctx context.Context, by By, caseID, text string) (c Case, hold time.Duration, err error) {
-	text = strings.TrimSpace(text)
+	text = tidy(text)
 	if text == "" {
-		return Case{}, 0, refuse(RefusedText)
+		return Case{}, 0, &Refused{Code: RefusedText, Field: "text"}
 	}
 	c, err = d.read(ctx, by, caseID)
 	if err != nil {
@@ -216,7 +217,7 @@ func (d *Desk) Reply(ctx context.Context, by By, caseID, text string) (c Case, h
 	owner, _ := dir.Company(by.CompanyID)
 	words, err := d.book.Staff(text, wording.Sign{Company: owner.Short, Name: by.Name})
 	if err != nil {
-		return Case{}, 0, heldBack(err, c)
+		return Case{}, 0, heldBack(err, c, "text")
 	}
 	if c.State.Waiting() {
 		if c, err = d.Claim(ctx, by, caseID); err != nil {
@@ -247,17 +248,29 @@ func (d *Desk) Reply(ctx context.Context, by By, caseID, text string) (c Case, h
 	return c, hold, err
 }
 
-// heldBack turns the guard's no into a refusal that names the phrase.
-func heldBack(err error, c Case) error {
+// heldBack turns the guard's no into a refusal that names the passage.
+func heldBack(err error, c Case, field string) error {
 	var held wording.ErrHeld
 	if errors.As(err, &held) {
-		return refuse(RefusedHeld, "case_no", c.No, "phrase", held.Phrase)
+		return &Refused{Code: RefusedHeld, Field: field, Args: map[string]string{"case_no": c.No, "phrase": held.Found}}
 	}
 	var long wording.ErrTooLong
 	if errors.As(err, &long) {
-		return refuse(RefusedTooLong, "case_no", c.No)
+		return &Refused{Code: RefusedTooLong, Field: field, Args: map[string]string{"case_no": c.No}}
 	}
 	return err
+}
+
+// tidy takes out of typed words what no page shows and PostgreSQL refuses to
+// store: control characters and broken UTF-8.
+func tidy(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) && r != '\n' && r != '\t' {
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(s, ""))
+	return strings.TrimSpace(s)
 }
 
 // Recall stops the member's last words to the resident while they wait.
@@ -308,9 +321,9 @@ func lastWords(events []Event, userID string) string {
 
 // Note adds words that never leave the company.
 func (d *Desk) Note(ctx context.Context, by By, caseID, text string) (Case, error) {
-	text = strings.TrimSpace(text)
+	text = tidy(text)
 	if text == "" {
-		return Case{}, refuse(RefusedText)
+		return Case{}, &Refused{Code: RefusedText, Field: "text"}
 	}
 	c, err := d.read(ctx, by, caseID)
 	if err != nil {
@@ -376,7 +389,7 @@ func (d *Desk) couldClaim(ctx context.Context, m staff.Member, c Case) (bool, er
 // Transfer moves a case to another queue, with a reason; the other side must
 // accept.
 func (d *Desk) Transfer(ctx context.Context, by By, caseID, queueNameOrID, reason string) (Case, error) {
-	reason = strings.TrimSpace(reason)
+	reason = tidy(reason)
 	c, err := d.read(ctx, by, caseID)
 	if err != nil {
 		return Case{}, err
@@ -456,7 +469,7 @@ func (d *Desk) findQueue(ctx context.Context, companyID, projectID, nameOrID str
 // Handle marks the work done with the measures taken, tells the
 // resident the result and asks whether the problem is solved.
 func (d *Desk) Handle(ctx context.Context, by By, caseID, measures string) (Case, error) {
-	measures = strings.TrimSpace(measures)
+	measures = tidy(measures)
 	c, err := d.read(ctx, by, caseID)
 	if err != nil {
 		return Case{}, err
@@ -475,7 +488,7 @@ func (d *Desk) Handle(ctx context.Context, by By, caseID, measures string) (Case
 	}
 	// The measures are read by the resident, so they pass the same guard as a reply.
 	if err := d.book.Guard(measures); err != nil {
-		return Case{}, heldBack(err, c)
+		return Case{}, heldBack(err, c, "measures")
 	}
 	return d.move(ctx, by, caseID, ActionHandle, func(ctx context.Context, tx *db.Tx, c *Case) (Event, error) {
 		c.Measures = measures

@@ -240,7 +240,7 @@ func (s *Staff) ByToken(ctx context.Context, q db.Querier, secret string) (Princ
 		return Principal{}, false, nil
 	}
 	if err != nil {
-		return Principal{}, false, fmt.Errorf("staff: find token: %w", err)
+		return Principal{}, false, fmt.Errorf("staff: find who a token belongs to: %w", err)
 	}
 	p, err := s.principal(ctx, q, companyID, userID, admin, "token")
 	if errors.Is(err, ErrSignIn) {

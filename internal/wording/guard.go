@@ -99,7 +99,7 @@ func (g *guard) check(s string) error {
 	for _, r := range g.rules {
 		for _, m := range r.say.FindAllStringIndex(s, -1) {
 			if !r.excused(s, m) {
-				return ErrHeld{Phrase: r.phrase}
+				return ErrHeld{Phrase: r.phrase, Found: s[m[0]:m[1]]}
 			}
 		}
 	}

@@ -59,8 +59,9 @@ func (e ErrBadVar) Error() string {
 }
 
 // ErrHeld says that a text dismisses the resident and is held. Phrase
-// comes from our own list, never from the text.
-type ErrHeld struct{ Phrase string }
+// comes from our own list, where it may be a pattern; Found is the passage as it
+// was typed, for whoever typed it, and never part of the error's words.
+type ErrHeld struct{ Phrase, Found string }
 
 func (e ErrHeld) Error() string {
 	return fmt.Sprintf("wording: held because of the phrase %q; rephrase it", e.Phrase)

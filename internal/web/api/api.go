@@ -4,7 +4,9 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/go-chi/chi/v5"
 
@@ -47,7 +49,7 @@ func New(d Deps) *API {
 func (a *API) Routes(r chi.Router) {
 	r.Get("/openapi.json", a.describe)
 	r.Group(func(r chi.Router) {
-		r.Use(a.authenticate)
+		r.Use(a.readable, a.authenticate)
 		r.Get("/cases", a.handle(a.listCases))
 		r.Post("/cases", a.handle(a.openCase))
 		r.Get("/cases/{no}", a.handle(a.showCase))
@@ -91,6 +93,25 @@ func (a *API) handle(h handler) http.HandlerFunc {
 		}
 		write(w, res.status, res.body)
 	}
+}
+
+// readable refuses addresses whose values no row can hold: PostgreSQL takes
+// neither broken UTF-8 nor a zero character.
+func (a *API) readable(next http.Handler) http.Handler {
+	fine := func(s string) bool { return utf8.ValidString(s) && !strings.ContainsRune(s, 0) }
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !fine(r.URL.Path) {
+			a.fail(w, r, errNotFound)
+			return
+		}
+		for name, values := range r.URL.Query() {
+			if !fine(name) || slices.ContainsFunc(values, func(s string) bool { return !fine(s) }) {
+				a.fail(w, r, badRequest(strings.ToValidUTF8(name, ""), "holds characters that are no text"))
+				return
+			}
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // authenticate settles who calls by the bearer token.

@@ -99,6 +99,9 @@ func (a *API) listCases(r *http.Request, p staff.Principal) (result, error) {
 	if err != nil {
 		return result{}, err
 	}
+	if s := q.Get("state"); s != "" && !desk.KnownState(desk.State(s)) {
+		return result{}, badRequest("state", "is none of the case states")
+	}
 	f := desk.Filter{State: q.Get("state"), QueueID: q.Get("queue"), OwnerID: q.Get("owner"), Query: q.Get("q"), Cursor: q.Get("cursor"), Limit: limit}
 	if who := q.Get("resident"); who != "" {
 		f.Resident = []string{who}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strconv"
+	"strings"
 
 	"guanjia/internal/db"
 	"guanjia/internal/desk"
@@ -115,18 +117,30 @@ func write(w http.ResponseWriter, status int, v any) {
 const maxBody = 1 << 20
 
 func decode(r *http.Request, into any) error {
-	dec := json.NewDecoder(io.LimitReader(r.Body, maxBody))
+	dec := json.NewDecoder(http.MaxBytesReader(nil, r.Body, maxBody))
 	dec.DisallowUnknownFields()
 	err := dec.Decode(into)
-	var kind *json.UnmarshalTypeError
-	switch {
-	case err == nil:
+	if err == nil {
+		if _, more := dec.Token(); !errors.Is(more, io.EOF) {
+			return badRequest("", "the body holds more than one JSON value")
+		}
 		return nil
+	}
+	var kind *json.UnmarshalTypeError
+	var tooBig *http.MaxBytesError
+	switch {
 	case errors.Is(err, io.EOF):
 		return badRequest("", "the body is empty; send JSON")
-	case errors.As(err, &kind):
+	case errors.As(err, &tooBig):
+		return &problem{status: http.StatusRequestEntityTooLarge, Code: "too_large", Message: "the body is larger than 1 MiB"}
+	case errors.As(err, &kind) && kind.Field != "":
 		return badRequest(kind.Field, "must be "+kind.Type.String())
-	default:
-		return badRequest("", "the body is not the expected JSON")
 	}
+	// encoding/json has no type for this one.
+	if name, found := strings.CutPrefix(err.Error(), "json: unknown field "); found {
+		if field, err := strconv.Unquote(name); err == nil {
+			return badRequest(field, "there is no such field")
+		}
+	}
+	return badRequest("", "the body is not the expected JSON")
 }
