@@ -44,10 +44,22 @@ type Options struct {
 	Alarm func(Alarm)
 	// Up is called when a bot's socket is subscribed: what waits for it can
 	// leave. It must not block.
-	Up      func(botID string)
+	Up func(botID string)
+	// Points hears the names of the points that an input passes (Point...), for
+	// crash tests; nil in production.
+	Points  func(name string)
 	Log     *slog.Logger
 	Metrics *telemetry.Registry
 }
+
+// Points that an input of a member passes, in this order. A crash at any of
+// them loses nothing that was stored.
+const (
+	PointStored   = "group.stored"   // the message or click is a row
+	PointActed    = "group.acted"    // the desk has done what it says
+	PointHandled  = "group.handled"  // the answer is in the row
+	PointAnswered = "group.answered" // the vendor has taken the answer
+)
 
 // Channel is the work group's StaffChannel by WeCom: it keeps the sockets of
 // the bots whose lease this node has.
@@ -103,6 +115,9 @@ func New(o Options) *Channel {
 	}
 	if o.Alarm == nil {
 		o.Alarm = func(Alarm) {}
+	}
+	if o.Points == nil {
+		o.Points = func(string) {}
 	}
 	if o.Up == nil {
 		o.Up = func(string) {}

@@ -166,6 +166,51 @@ func TestMessageThatCannotBeStoredIsTold(t *testing.T) {
 	}
 }
 
+// TestDatabaseAway: while PostgreSQL is stopped the socket stays, members are
+// told, and afterwards all goes on; what was stored before is finished.
+func TestDatabaseAway(t *testing.T) {
+	t.Parallel()
+	server, url := dbtest.NewServer(t)
+	d := dbtest.Open(t, url)
+	v := newVendor(t)
+	var stopping atomic.Bool
+	begun, goOn := make(chan struct{}), make(chan struct{})
+	r := start(t, d, v, func(o *Options) {
+		o.Points = func(name string) {
+			if name == PointActed && stopping.CompareAndSwap(true, false) {
+				close(begun)
+				<-goOn
+			}
+		}
+	})
+	r.up()
+	v.pushJSON(message("m0", "before"))
+	v.untilGot(cmdRespond, 1)
+	stopping.Store(true)
+	v.pushJSON(message("m1", "acted on, answer not stored"))
+	<-begun
+	server.Stop(t)
+	close(goOn)
+	v.pushJSON(message("m2", "never stored"))
+	if text := markdownOf(t, v.untilGot(cmdRespond, 2)[1]); !strings.Contains(text, "再发一次") {
+		t.Errorf("said %q", text)
+	}
+	server.Start(t)
+	answers := v.untilGot(cmdRespond, 3)
+	if text := markdownOf(t, answers[2]); text != "收到：acted on, answer not stored" {
+		t.Errorf("said %q", text)
+	}
+	v.pushJSON(message("m3", "after"))
+	v.untilGot(cmdRespond, 4)
+	if heard := r.handler.heard(); len(heard) != 3 {
+		t.Errorf("heard %+v", heard)
+	}
+	if v.subscribed != 1 || len(r.alarms) != 0 {
+		t.Errorf("%d subscriptions: the socket was given up with the database", v.subscribed)
+	}
+	eventually(t, "all answered", func() bool { return open(t, d) == 0 })
+}
+
 // TestWorkOfADeadNode: what a killed node stored and did not finish is finished
 // by the next holder of the socket.
 func TestWorkOfADeadNode(t *testing.T) {

@@ -20,6 +20,8 @@ const (
 	maxAge = 10 * time.Minute
 	// retryPause is between two tries.
 	retryPause = 3 * time.Second
+	// keepPause is between two tries to store an answer.
+	keepPause = 500 * time.Millisecond
 	// maxWaiting bounds what waits to be handled, of all chats of this node.
 	maxWaiting = 10_000
 	// sweepLimit is how many inputs one look picks up.
@@ -221,6 +223,7 @@ func (b *inbox) take(ctx context.Context, k *keeper, in input) {
 	case !fresh:
 		b.count("doubled")
 	case owner != "":
+		b.c.o.Points(PointStored)
 		b.put(chatKey(in.Chat), func(ctx context.Context) { b.resume(ctx, k, stored) })
 	}
 }
@@ -243,10 +246,12 @@ func (b *inbox) handle(ctx context.Context, k *keeper, in input) {
 		if !ok {
 			return
 		}
-		if err := b.c.o.Store.handled(ctx, in.ID, answer); err != nil {
+		b.c.o.Points(PointActed)
+		if err := b.keep(ctx, in, answer); err != nil {
 			b.c.o.Log.WarnContext(ctx, "answer to a member not stored; the message is looked at again", "message", in.ID, "error", err)
 			return
 		}
+		b.c.o.Points(PointHandled)
 		in.Answer = answer
 	}
 	if in.Answer == "" {
@@ -254,6 +259,17 @@ func (b *inbox) handle(ctx context.Context, k *keeper, in input) {
 		return
 	}
 	b.deliver(ctx, k, in)
+}
+
+// keep stores the answer, trying while ctx lasts: what the message says has
+// been done, and only the row knows it.
+func (b *inbox) keep(ctx context.Context, in input, answer string) error {
+	for {
+		err := b.c.o.Store.handled(ctx, in.ID, answer)
+		if err == nil || !sleep(ctx, keepPause) {
+			return err
+		}
+	}
 }
 
 // answer has the router answer. ok is false when it is to be tried again.
@@ -307,6 +323,7 @@ func (b *inbox) deliver(ctx context.Context, k *keeper, in input) {
 		return
 	}
 	b.count("answered")
+	b.c.o.Points(PointAnswered)
 	if err := b.c.o.Store.answered(context.WithoutCancel(ctx), in.ID); err != nil {
 		b.c.o.Log.WarnContext(ctx, "sent answer not noted; it may be sent again", "message", in.ID, "error", err)
 	}
@@ -381,6 +398,7 @@ func (b *inbox) takeClick(ctx context.Context, k *keeper, in input) {
 		b.count("doubled")
 		return
 	}
+	b.c.o.Points(PointStored)
 	if err := b.press(ctx, k, stored); err != nil {
 		b.count("failed")
 		b.c.o.Log.ErrorContext(ctx, "click of a member not answered", "click", stored.ID, "error", err)
