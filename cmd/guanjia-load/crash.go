@@ -85,16 +85,24 @@ func (c *crashCmd) Run(r run) (err error) {
 	if err := r.print(out); err != nil {
 		return err
 	}
-	if out.Lost > 0 || out.Doubled > 0 || out.QueueDiffers > 0 || out.Remains != "" {
+	if !out.clean() {
 		return errFound
 	}
 	return nil
+}
+
+// clean tells whether all is as it must be.
+func (f crashFigures) clean() bool {
+	return f.Lost == 0 && f.Doubled == 0 && f.QueueDiffers == 0 && f.Remains == ""
 }
 
 // storm lets people write and claim while things break.
 func (c *crashCmd) storm(r run, s *scene) (crashFigures, error) {
 	out := crashFigures{figures: figures{Mode: "crash"}}
 	for _, n := range s.nodes {
+		if n.proc != nil {
+			continue
+		}
 		if err := n.start(); err != nil {
 			return out, err
 		}
@@ -116,7 +124,8 @@ func (c *crashCmd) storm(r run, s *scene) (crashFigures, error) {
 		})
 	}
 	begin(func(ctx context.Context) error { return c.killNodes(ctx, s, b, lasts) })
-	begin(func(ctx context.Context) error { return c.breakStores(ctx, s, b, lasts) })
+	begin(func(ctx context.Context) error { return c.stopStores(ctx, s, lasts) })
+	begin(func(ctx context.Context) error { return c.flush(ctx, s, b, lasts) })
 	staff := make(chan struct{})
 	go func() { defer close(staff); b.work(ctx, 4) }()
 	if c.DropSocket {
@@ -186,16 +195,16 @@ func (c *crashCmd) killNodes(ctx context.Context, s *scene, b *books, lasts time
 	return nil
 }
 
-// breakStores empties and stops the stores.
-func (c *crashCmd) breakStores(ctx context.Context, s *scene, b *books, lasts time.Duration) error {
-	if c.Flushall {
-		return c.flush(ctx, s, b, lasts)
+// stopStores takes the stores away one after the other, and gives them back.
+func (c *crashCmd) stopStores(ctx context.Context, s *scene, lasts time.Duration) error {
+	if c.StopPostgres == 0 && c.StopRedis == 0 {
+		return nil
 	}
 	if !pause(ctx, lasts/4) {
 		return ctx.Err()
 	}
 	for _, x := range []struct {
-		server  *server
+		server  stoppable
 		seconds int
 	}{{s.st.pg, c.StopPostgres}, {s.st.rd, c.StopRedis}} {
 		if x.seconds == 0 {
@@ -212,7 +221,11 @@ func (c *crashCmd) breakStores(ctx context.Context, s *scene, b *books, lasts ti
 	return nil
 }
 
+// flush empties Redis every second.
 func (c *crashCmd) flush(ctx context.Context, s *scene, b *books, lasts time.Duration) error {
+	if !c.Flushall {
+		return nil
+	}
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	end := time.After(lasts)

@@ -85,10 +85,9 @@ func openQueueStores(ctx context.Context, c *queueCmd) (*stores, error) {
 	if !c.Servers {
 		return nil, errors.Join(errors.New("give --redis URL, or --servers to start one"), st.close())
 	}
-	if st.rd, st.redis, err = newRedis(ctx, st.dir); err != nil {
+	if err := st.startRedis(ctx); err != nil {
 		return nil, errors.Join(err, st.close())
 	}
-	st.closers = append(st.closers, st.rd.halt)
 	return st, nil
 }
 

@@ -262,10 +262,16 @@ func ownDatabase(ctx context.Context, address string) (own string, drop func() e
 	}, nil
 }
 
+// stoppable is a server that may be taken away and given back.
+type stoppable interface {
+	halt() error
+	start(ctx context.Context) error
+}
+
 // stores are the pair of servers that a run works on, and how to end them.
 type stores struct {
-	postgres, redis string  // addresses; empty: the embedded ones
-	pg, rd          *server // nil unless started by us
+	postgres, redis string    // addresses; empty: the embedded ones
+	pg, rd          stoppable // nil unless started by us
 	dir             string
 	closers         []func() error
 }
@@ -306,15 +312,22 @@ func (s *stores) startServers(ctx context.Context) error {
 	if err := os.Chmod(s.dir, 0o755); err != nil { //nolint:gosec // PostgreSQL's user must reach its folder
 		return fmt.Errorf("temporary folder: %w", err)
 	}
-	var err error
-	if s.pg, s.postgres, err = newPostgres(ctx, s.dir); err != nil {
+	pg, address, err := newPostgres(ctx, s.dir)
+	if err != nil {
 		return err
 	}
-	s.closers = append(s.closers, func() error { return s.pg.halt() })
-	if s.rd, s.redis, err = newRedis(ctx, s.dir); err != nil {
+	s.pg, s.postgres = pg, address
+	s.closers = append(s.closers, pg.halt)
+	return s.startRedis(ctx)
+}
+
+func (s *stores) startRedis(ctx context.Context) error {
+	rd, address, err := newRedis(ctx, s.dir)
+	if err != nil {
 		return err
 	}
-	s.closers = append(s.closers, func() error { return s.rd.halt() })
+	s.rd, s.redis = rd, address
+	s.closers = append(s.closers, rd.halt)
 	return nil
 }
 
