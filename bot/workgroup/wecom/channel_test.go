@@ -225,7 +225,7 @@ func workOfADeadNode(t *testing.T, d *db.DB) {
 	in := input{BotID: "b1", CompanyID: "c1", Kind: kindMessage, Chat: group(), From: "zhang", Text: "hello"}
 	for i, reached := range []string{"stored", "handled"} {
 		in.MsgID, in.ReqID = reached, "req-"+reached
-		stored, fresh, err := r.store.add(t.Context(), in, "the dead node", time.Hour)
+		stored, fresh, err := r.store.add(t.Context(), in, "node-1", time.Hour)
 		if err != nil || !fresh {
 			t.Fatal(fresh, err)
 		}
@@ -233,6 +233,9 @@ func workOfADeadNode(t *testing.T, d *db.DB) {
 			if err := r.store.handled(t.Context(), stored.ID, "the stored answer"); err != nil {
 				t.Fatal(err)
 			}
+		}
+		if _, err := d.ExecContext(t.Context(), `update group_messages set owner = 'the dead node' where id = $1`, stored.ID); err != nil {
+			t.Fatal(err)
 		}
 		answer := markdownOf(t, v.untilGot(cmdRespond, i+1)[i])
 		if reached == "handled" && answer != "the stored answer" {
