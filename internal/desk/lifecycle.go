@@ -100,7 +100,9 @@ func next(a Action, from State) (State, bool) {
 }
 
 // KnownState tells whether s is a state of the glossary.
-func KnownState(s State) bool { return slices.Contains(slices.Concat(living, []State{StateWithdrawn, StateVoid}), s) }
+func KnownState(s State) bool {
+	return slices.Contains(slices.Concat(living, []State{StateWithdrawn, StateVoid}), s)
+}
 
 // Open tells whether staff still have work to do on a case in this state.
 func (s State) Open() bool { return slices.Contains(open, s) }

@@ -77,14 +77,13 @@ func (d *Desk) Claim(ctx context.Context, by By, caseID string) (Case, error) {
 	if err := d.authorize(ctx, d.db, by, staff.RightClaim, c); err != nil {
 		return Case{}, err
 	}
-	if c.OwnerID == by.UserID && !c.State.Waiting() {
-		return c, nil
-	}
-	if c.OwnerID != "" && c.OwnerID != by.UserID {
-		return Case{}, refuse(RefusedTaken, "case_no", c.No, "owner", c.OwnerName)
-	}
-	if !c.State.Waiting() {
+	switch {
+	case !c.State.Waiting() && !c.State.InHand():
 		return Case{}, refuse(RefusedState, "case_no", c.No, "state", string(c.State))
+	case c.OwnerID != "" && c.OwnerID != by.UserID:
+		return Case{}, refuse(RefusedTaken, "case_no", c.No, "owner", c.OwnerName)
+	case c.State.InHand():
+		return c, nil
 	}
 	reservation, reserved, err := d.reserve(ctx, by, c)
 	if err != nil {

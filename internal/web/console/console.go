@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/alexedwards/scs/v2"
-	"github.com/alexedwards/scs/v2/memstore"
 	"github.com/go-chi/chi/v5"
 
 	"guanjia/internal/clock"
@@ -55,16 +54,15 @@ var pageNames = []string{"login", "queues", "queue", "cases", "case", "problem"}
 
 // New parses the pages; an error names the file.
 func New(d Deps) (*Console, error) {
-	c := &Console{Deps: d, pages: map[string]*template.Template{}, sessions: scs.New()}
-	// scs starts a store of its own that sweeps for ever; ours replaces it.
-	if own, ok := c.sessions.Store.(*memstore.MemStore); ok {
-		own.StopCleanup()
-	}
-	c.sessions.Store = sessions{d.DB}
+	// Not scs.New: it starts a store of its own whose sweeper can't be stopped for
+	// sure, since it is told of its stop channel by the very goroutine it starts.
+	manager := &scs.SessionManager{Store: sessions{d.DB}, Codec: scs.GobCodec{}}
+	c := &Console{Deps: d, pages: map[string]*template.Template{}, sessions: manager}
 	c.sessions.IdleTimeout, c.sessions.Lifetime = sessionIdle, sessionLifetime
 	c.sessions.Cookie.Name = "guanjia_console"
 	c.sessions.Cookie.Path = "/console"
 	c.sessions.Cookie.HttpOnly = true
+	c.sessions.Cookie.Persist = true
 	c.sessions.Cookie.Secure = d.Secure
 	c.sessions.Cookie.SameSite = http.SameSiteLaxMode
 	c.sessions.ErrorFunc = func(w http.ResponseWriter, r *http.Request, err error) {

@@ -6,6 +6,7 @@ import (
 	"html/template"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -45,11 +46,17 @@ func (c *Console) page(h func(r *http.Request, p staff.Principal) (shown, error)
 			owner, _ := dir.Company(p.CompanyID)
 			s.view.Company = owner.Name
 		}
-		s.view.Notice = c.sessions.PopString(r.Context(), "notice")
-		s.view.Problem = c.sessions.PopString(r.Context(), "problem")
+		if !polls(r) {
+			s.view.Notice = c.sessions.PopString(r.Context(), "notice")
+			s.view.Problem = c.sessions.PopString(r.Context(), "problem")
+		}
 		c.render(w, r, http.StatusOK, s.page, s.view)
 	}
 }
+
+// polls tells whether a page refreshes a part of itself: what is said once must
+// wait for a page that shows it.
+func polls(r *http.Request) bool { return r.Header.Get("HX-Request") != "" }
 
 type queueRow struct {
 	queue.Queue
@@ -152,8 +159,16 @@ func (c *Console) casePage(r *http.Request, p staff.Principal) (shown, error) {
 	if err != nil {
 		return shown{}, err
 	}
+	// What was typed and refused stands in its form again.
+	draft := map[string]string{}
+	if action := c.sessions.GetString(ctx, "draft_of"); action != "" && !polls(r) {
+		draft[action] = c.sessions.PopString(ctx, "draft")
+		c.sessions.Remove(ctx, "draft_of")
+	}
+	last := events[len(events)-1]
 	return shown{page: "case", view: view{Title: "#" + k.No, Nav: "cases", Data: map[string]any{
-		"Case": k, "Events": events, "Queue": q, "Queues": queues, "Members": members, "Mine": k.OwnerID != "" && k.OwnerID == p.Member.UserID,
+		"Case": k, "Events": events, "Queue": q, "Queues": queues, "Members": members, "Draft": draft,
+		"Recallable": last.Kind == string(desk.ActionReply) && last.ByID == p.Member.UserID,
 	}}}, nil
 }
 
@@ -171,6 +186,8 @@ func (c *Console) act(r *http.Request, p staff.Principal) (shown, error) {
 		_, err = c.Desk.Claim(ctx, by, k.ID)
 	case "reply":
 		_, _, err = c.Desk.Reply(ctx, by, k.ID, r.PostFormValue("text"))
+	case "recall":
+		_, err = c.Desk.Recall(ctx, by, k.ID)
 	case "note":
 		_, err = c.Desk.Note(ctx, by, k.ID, r.PostFormValue("text"))
 	case "assign":
@@ -188,6 +205,10 @@ func (c *Console) act(r *http.Request, p staff.Principal) (shown, error) {
 	switch {
 	case errors.As(err, &refused):
 		c.sessions.Put(ctx, "problem", c.words(refused))
+		if typed := r.PostFormValue(typedIn[action]); typed != "" {
+			c.sessions.Put(ctx, "draft_of", action)
+			c.sessions.Put(ctx, "draft", typed)
+		}
 	case err != nil:
 		return shown{}, err
 	default:
@@ -195,6 +216,9 @@ func (c *Console) act(r *http.Request, p staff.Principal) (shown, error) {
 	}
 	return shown{redirect: "/console/cases/" + k.No}, nil
 }
+
+// typedIn is the field of an action into which somebody types.
+var typedIn = map[string]string{"reply": "text", "note": "text", "handle": "measures", "transfer": "reason"}
 
 func (c *Console) words(r *desk.Refused) string {
 	text, err := c.Book.Say("api."+r.Code, wording.Vars(r.Args))
@@ -219,8 +243,40 @@ func (c *Console) funcs() template.FuncMap {
 		"followups": func() []string {
 			return []string{desk.FollowUpSolved, desk.FollowUpPartly, desk.FollowUpNotSolved, desk.FollowUpUnreachable}
 		},
-		"line": func(k desk.Case) string { return c.Book.Label("line", desk.LineFor(k.Category, k.Danger)) },
+		"place": c.place,
+		"said":  c.said,
+		"line":  func(k desk.Case) string { return c.Book.Label("line", desk.LineFor(k.Category, k.Danger)) },
 	}
+}
+
+// place is where the matter is: the writer's home, and the building he names
+// when that is another one.
+func (c *Console) place(k desk.Case) string {
+	building := k.Building + c.Book.Label("card", "building")
+	own, _, _ := strings.Cut(k.Unit, "-")
+	switch {
+	case k.Unit == "" && k.Building == "":
+		return "—"
+	case k.Unit == "":
+		return building
+	case k.Building == "" || k.Building == own:
+		return k.Unit
+	default:
+		return building + "（" + k.Unit + "）"
+	}
+}
+
+// said is an event's text as people read it: some keep a code.
+func (c *Console) said(e desk.Event) string {
+	switch desk.Action(e.Kind) {
+	case desk.ActionSolved, desk.ActionNotSolved, desk.ActionPartly, desk.ActionClose:
+		return c.Book.Label("follow_up", e.Text)
+	case desk.ActionRate:
+		return c.Book.Label("satisfaction", e.Text)
+	case desk.ActionUndeliver:
+		return c.Book.Label("delivery", e.Text)
+	}
+	return e.Text
 }
 
 var china = time.FixedZone("CST", 8*3600)
