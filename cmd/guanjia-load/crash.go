@@ -50,6 +50,7 @@ type crashFigures struct {
 	Courtesies     int64   `json:"away_texts"` // fixed texts while the database was away
 	Claims         int64   `json:"claims"`
 	QueueDiffers   int64   `json:"queue_differences"`
+	CardsWaiting   int64   `json:"cards_waiting"` // for the allowance of their group
 	CardsMissing   int64   `json:"cards_missing"`
 	Remains        string  `json:"remains,omitempty"` // what had not settled in time
 	SettledS       float64 `json:"settled_s"`
@@ -93,7 +94,7 @@ func (c *crashCmd) Run(r run) (err error) {
 
 // clean tells whether all is as it must be.
 func (f crashFigures) clean() bool {
-	return f.Lost == 0 && f.Doubled == 0 && f.QueueDiffers == 0 && f.Remains == ""
+	return f.Lost == 0 && f.Doubled == 0 && f.CardsMissing == 0 && f.QueueDiffers == 0 && f.Remains == ""
 }
 
 // storm lets people write and claim while things break.

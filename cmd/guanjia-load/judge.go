@@ -54,14 +54,28 @@ func (b *books) judge(ctx context.Context, out *crashFigures) error {
 		return err
 	}
 	out.OutIDs = int64(len(counters.Duplicates.OutID))
-	if out.CardsMissing, err = b.s.countRows(ctx, `SELECT count(*) FROM cases c WHERE NOT EXISTS (SELECT 1 FROM deliveries d
-		WHERE d.ref_kind = 'case' AND d.ref_id = c.id AND d.channel = 'card' AND d.state IN ('submitted', 'delivered', 'skipped'))`); err != nil {
+	if out.CardsWaiting, err = b.s.casesWithoutCard(ctx, false); err != nil {
+		return err
+	}
+	if out.CardsMissing, err = b.s.casesWithoutCard(ctx, true); err != nil {
 		return err
 	}
 	out.DoubleClaims = b.twice
 	out.Lost = out.LostAnswers + out.LostNotices + out.LostClaims
 	out.Doubled = out.DoubledAnswers + out.DoubledCases + out.DoubleClaims
 	return nil
+}
+
+// casesWithoutCard counts cases whose group has not been told of them; with
+// ended, only those for which no card is on its way any more. A chat takes few
+// messages a minute, so that after a storm cards wait for a digest.
+func (s *scene) casesWithoutCard(ctx context.Context, ended bool) (int64, error) {
+	states := `'submitted', 'delivered', 'skipped'`
+	if ended {
+		states += `, 'planned', 'claimed', 'sending'`
+	}
+	return s.countRows(ctx, `SELECT count(*) FROM cases c WHERE NOT EXISTS (SELECT 1 FROM deliveries d
+		WHERE d.ref_kind = 'case' AND d.ref_id = c.id AND d.channel = 'card' AND d.state IN (`+states+`))`)
 }
 
 func (t *talk) describe() string {

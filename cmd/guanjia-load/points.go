@@ -200,10 +200,8 @@ func (p *dying) run(ctx context.Context) (pointFigures, error) {
 	if f.Died, err = p.die(ctx, d); err != nil {
 		return f, err
 	}
-	if err := p.s.ctl.sim(ctx, http.MethodDelete, "/faults", nil, nil); err != nil {
-		return f, err
-	}
-	return f, p.verify(ctx, d, &f)
+	err = p.verify(ctx, d, &f)
+	return f, errors.Join(err, p.s.ctl.sim(ctx, http.MethodDelete, "/faults", nil, nil))
 }
 
 // die starts the doomed node, drives it until it is gone, and brings the other
@@ -274,7 +272,8 @@ func (p *dying) do(ctx context.Context, step string, n *node) error {
 	case "deaf":
 		return p.s.ctl.sim(ctx, http.MethodPut, "/faults", []map[string]any{
 			{"target": "wechat.custom_send", "kind": "errcode", "code": 43004, "match": map[string]any{"openid": p.openID}},
-			{"target": "wechat.template_send", "kind": "errcode", "code": 43004, "match": map[string]any{"openid": p.openID}}}, nil)
+			{"target": "wechat.template_send", "kind": "errcode", "code": 43004, "match": map[string]any{"openid": p.openID}},
+			{"target": "sms.send", "kind": "errcode", "code": "isv.MOBILE_NUMBER_ILLEGAL"}}, nil)
 	case "recall":
 		if err := p.act(ctx, n, p.member[0], "reply", map[string]any{"text": "师傅十分钟到"}); err != nil {
 			return err
