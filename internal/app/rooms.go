@@ -197,8 +197,8 @@ func (a *App) buildSenders(r *rooms) error {
 		return err
 	}
 	r.channel = wecom.New(wecom.Options{
-		URL: wecomDoor.SocketURL(), Bots: bots{r.companies}.all, Lease: wecom.NewRowLease(a.db), Owner: owner(c.Listen),
-		Store: wecom.NewStore(a.db, a.o.Clock), Handler: router, Book: r.book, Log: a.log, Metrics: a.metrics,
+		URL: wecomDoor.SocketURL(), Bots: bots{r.companies}.all, Lease: a.socketLease(), Owner: owner(c.Listen),
+		Store: wecom.NewStore(a.db, a.o.Clock), Handler: router, Book: r.book, Log: a.log, Metrics: a.metrics, Points: a.o.Points,
 		Up: func(string) { r.ledger.Wake(ledger.LaneCard); r.ledger.Wake(ledger.LaneEmergency) },
 		Alarm: func(alarm wecom.Alarm) {
 			a.log.Error("work-group bot needs a person", "bot", alarm.BotID, "reason", alarm.Reason)
@@ -220,6 +220,15 @@ func (a *App) buildSenders(r *rooms) error {
 			a.log.ErrorContext(ctx, "vendor account stopped or back", "channel", alarm.Channel, "account", alarm.AccountID, "kind", string(alarm.Kind), "code", alarm.Code, "stopped", alarm.Open)
 		}})
 	return nil
+}
+
+// socketLease is asked which bots' sockets this node has. The embedded database
+// has one node, which need not wait for the lease of its own last life.
+func (a *App) socketLease() wecom.Lease {
+	if a.db.Engine() == db.EngineSQLite {
+		return wecom.SoleNode{}
+	}
+	return wecom.NewRowLease(a.db)
 }
 
 // owner names this node in leases. A node that was killed and comes back at the
