@@ -55,15 +55,6 @@ func (p *process) kill() {
 	<-p.done
 }
 
-func (p *process) gone() bool {
-	select {
-	case <-p.done:
-		return true
-	default:
-		return false
-	}
-}
-
 // readyTimeout is how long a child may take until it prints its ready line.
 const readyTimeout = 90 * time.Second
 
