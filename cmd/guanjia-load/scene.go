@@ -227,10 +227,15 @@ func (n *node) stop() error {
 	return err
 }
 
-// openDeliveries counts what is still on its way to residents.
-func (s *scene) openDeliveries(ctx context.Context) (int64, error) {
-	return s.countRows(ctx, `SELECT count(*) FROM deliveries
-		WHERE channel IN ('service', 'template', 'sms') AND state IN ('planned', 'claimed', 'sending', 'unknown')`)
+// openDeliveries counts what is still on its way to residents, or to those at
+// the addresses.
+func (s *scene) openDeliveries(ctx context.Context, addresses ...string) (int64, error) {
+	query := `SELECT count(*) FROM deliveries
+		WHERE channel IN ('service', 'template', 'sms') AND state IN ('planned', 'claimed', 'sending', 'unknown')`
+	if len(addresses) == 0 {
+		return s.countRows(ctx, query)
+	}
+	return s.countRows(ctx, query+` AND address `+db.InStrings(s.db, "$1"), db.Strings(s.db, addresses))
 }
 
 // unanswered counts messages that are not yet out of the product's hands.
@@ -292,22 +297,22 @@ func (s *scene) waiting(ctx context.Context, queueID string) (map[string]bool, e
 
 // quiet waits until nothing is on its way to a resident and the queues equal
 // their rows, or patience ends. The problem that remained is returned, "" for none.
-func (s *scene) quiet(ctx context.Context, patience time.Duration) (remains string, differences int64) {
+func (s *scene) quiet(ctx context.Context, patience time.Duration, addresses ...string) (remains string, differences int64) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	for {
-		remains, differences = s.restless(ctx)
+		remains, differences = s.restless(ctx, addresses...)
 		if remains == "" || !pause(ctx, 500*time.Millisecond) {
 			return remains, differences
 		}
 	}
 }
 
-func (s *scene) restless(ctx context.Context) (string, int64) {
+func (s *scene) restless(ctx context.Context, addresses ...string) (string, int64) {
 	if n, err := s.unanswered(ctx); err != nil || n > 0 {
 		return fmt.Sprintf("%d messages unsettled (%v)", n, err), 0
 	}
-	if n, err := s.openDeliveries(ctx); err != nil || n > 0 {
+	if n, err := s.openDeliveries(ctx, addresses...); err != nil || n > 0 {
 		return fmt.Sprintf("%d deliveries on their way (%v)", n, err), 0
 	}
 	n, err := s.queueDifferences(ctx)
