@@ -246,7 +246,7 @@ func (d *Desk) cardsTx(ctx context.Context, tx *db.Tx, c Case) error {
 	for _, g := range groups {
 		_, err := d.ledger.PutTx(ctx, tx, ledger.New{
 			CompanyID: c.CompanyID, Channel: ledger.ChannelCard, AccountID: g.BotID, Address: g.ChatID, Lane: lane, Class: ledger.ClassCard,
-			Payload: map[string]any{"case": c.ID, "revision": c.Version}, RefKind: "case", RefID: c.ID, RefRev: c.Version, Supersede: true,
+			Payload: map[string]any{"case": c.ID, "revision": c.Version}, RefKind: "case", RefID: c.ID, RefRev: c.Version, Supersede: true, First: c.Version == 1,
 			OrderKey: "group:" + g.ChatID + ":" + c.ID,
 		})
 		if err != nil {

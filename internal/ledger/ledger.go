@@ -168,7 +168,7 @@ func (l *Ledger) PutTx(ctx context.Context, tx *db.Tx, n New) (string, error) {
 	if err := insertDelivery(ctx, tx, d); err != nil {
 		return "", fmt.Errorf("put delivery: %w", err)
 	}
-	if n.Supersede {
+	if n.Supersede && !n.First {
 		if err := l.supersede(ctx, tx, d); err != nil {
 			return "", err
 		}

@@ -38,6 +38,9 @@ type New struct {
 	// Supersede skips what still waits for the same reference and address with
 	// a lower RefRev, and lets itself be skipped by a higher one.
 	Supersede bool
+	// First promises that the reference was made in this very transaction, so
+	// that no other revision can stand in the book: the look for them is saved.
+	First bool
 }
 
 // Hop is one further way of the same message.
