@@ -24,6 +24,8 @@ var owners = map[string]string{
 	"00060_ledger.sql":       "internal/ledger",
 	"00070_desk.sql":         "internal/desk",
 	"00080_sessions.sql":     "internal/web/console",
+	"00100_ledger_bulk.sql":  "internal/ledger",
+	"00090_audience.sql":     "internal/estate",
 }
 
 // strays are tables that stand in another room's migration.

@@ -25,6 +25,9 @@ const (
 	RoleMerchant  = "merchant"
 )
 
+// Roles are the roles of a resident, in the order of the glossary.
+var Roles = []string{RoleOwner, RoleFamily, RoleTenant, RoleShortStay, RoleMerchant}
+
 // Building is a building (楼栋) of a project.
 type Building struct {
 	ID, CompanyID, ProjectID, Code string
