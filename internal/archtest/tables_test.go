@@ -26,6 +26,7 @@ var owners = map[string]string{
 	"00080_sessions.sql":     "internal/web/console",
 	"00100_ledger_bulk.sql":  "internal/ledger",
 	"00090_audience.sql":     "internal/estate",
+	"00110_notice.sql":       "notify",
 }
 
 // strays are tables that stand in another room's migration.
