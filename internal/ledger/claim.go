@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -17,27 +18,49 @@ type ClaimQuery struct {
 	// Accounts limits a channel to accounts: those of a bot whose socket this
 	// node holds. A channel that is not named takes all.
 	Accounts map[Channel][]string
-	// Except are sources ("channel|account") that must wait: their breaker is
-	// open or their rate is used up.
+	// Except are accounts (Source.Key) that must wait: their breaker is open or
+	// their rate is used up.
 	Except []string
 	Limit  int
 	Lease  time.Duration // by the machine's clock
 	Now    time.Time     // by the product's clock; zero: now
 }
 
-// Source is one account of a channel with something planned in a lane.
+// Source is one account of a channel with something planned in a lane, or one
+// reference of it that was put as a bulk.
 type Source struct {
 	Channel   Channel
 	AccountID string
+	Tail      string    // "kind:id" or "kind:id|part" of a bulk, else ""
 	Due       time.Time // of its first delivery
 }
 
-// Key is what ClaimQuery.Except takes.
+// Key is what ClaimQuery.Except takes: the account, whatever the reference.
 func (s Source) Key() string { return sourceOf(s.Channel, s.AccountID) }
 
-// Sources lists who has something planned in a lane, and from when. It hops
-// through the index from source to source, so it costs a few look-ups however
-// long the backlog is.
+// source is the column.
+func (s Source) source() string {
+	if s.Tail == "" {
+		return s.Key()
+	}
+	return s.Key() + separator + s.Tail
+}
+
+func parseSource(key string) Source {
+	channel, rest, _ := strings.Cut(key, separator)
+	account, tail, _ := strings.Cut(rest, separator)
+	return Source{Channel: channel, AccountID: account, Tail: tail}
+}
+
+// whole is the tail of the whole reference.
+func (s Source) whole() string {
+	ref, _, _ := strings.Cut(s.Tail, separator)
+	return ref
+}
+
+// Sources lists who has something planned in a lane that may leave, and from
+// when. It hops through the index from source to source, so it costs a few
+// look-ups however long the backlog is.
 func (l *Ledger) Sources(ctx context.Context, lane Lane) ([]Source, error) {
 	rows, err := l.db.QueryContext(ctx, `
 		with recursive s(source) as (
@@ -63,16 +86,39 @@ func (l *Ledger) Sources(ctx context.Context, lane Lane) ([]Source, error) {
 		if err := rows.Scan(&key, &due); err != nil {
 			return nil, fmt.Errorf("list sources: %w", err)
 		}
-		channel, account, _ := strings.Cut(key, "|")
 		if due.IsZero() {
 			continue // claimed between the two looks
 		}
-		list = append(list, Source{Channel: channel, AccountID: account, Due: due.Time})
+		s := parseSource(key)
+		s.Due = due.Time
+		list = append(list, s)
 	}
-	if err := rows.Err(); err != nil {
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
 		return nil, fmt.Errorf("list sources: %w", err)
 	}
-	return list, nil
+	return l.withoutHeld(ctx, list)
+}
+
+// withoutHeld drops the sources of held references.
+func (l *Ledger) withoutHeld(ctx context.Context, list []Source) ([]Source, error) {
+	var tails []string
+	for _, s := range list {
+		if s.Tail != "" {
+			tails = append(tails, s.Tail, s.whole())
+		}
+	}
+	if len(tails) == 0 {
+		return list, nil
+	}
+	held, err := heldTails(ctx, l.db, tails)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(list, func(s Source) bool {
+		_, part := held[s.Tail]
+		_, whole := held[s.whole()]
+		return s.Tail != "" && (part || whole)
+	}), nil
 }
 
 // Claim takes what is due, fairly among accounts, for the length of a lease.
@@ -144,15 +190,19 @@ func (q ClaimQuery) wants(s Source) bool {
 
 func (l *Ledger) claimSource(ctx context.Context, q ClaimQuery, s Source, now time.Time, limit int) ([]Delivery, error) {
 	w := l.db.Writer()
+	unheld := ""
+	if s.Tail == "" { // a bulk was asked for as a whole
+		unheld = ` and not ` + isHeld("d")
+	}
 	// Materialized, because PostgreSQL may run a sub-select with a limit once a
-	// row and then claims far more than the limit (seen). The inner select walks deliveries_due from the oldest and stops at the
-	// limit; the order check is one look into deliveries_order for each row
+	// row and then claims far more than the limit (seen). The inner select walks
+	// deliveries_due from the oldest and stops at the limit; the order check is one look into deliveries_order for each row
 	// that has an order key.
 	rows, err := w.QueryContext(ctx, `
 		with picked as materialized (
 			select d.id as pid from deliveries d
 			where d.state = 'planned' and d.lane = $4 and d.source = $5 and d.due_at <= $3
-			  and (d.valid_until is null or d.valid_until > $3)
+			  and (d.valid_until is null or d.valid_until > $3)`+unheld+`
 			  and (d.order_key = '' or not exists (
 			        select 1 from deliveries e
 			        where e.order_key = d.order_key and e.order_key <> '' and e.root_id < d.root_id
@@ -162,7 +212,7 @@ func (l *Ledger) claimSource(ctx context.Context, q ClaimQuery, s Source, now ti
 		update deliveries set state = 'claimed', lease_until = $1, lease_by = $2, updated_at = $3
 		from picked where deliveries.id = picked.pid and deliveries.state = 'planned'
 		returning `+columns("deliveries"),
-		l.leaseEnd(q.Lease), l.id, db.At(now), string(q.Lane), s.Key(), limit)
+		l.leaseEnd(q.Lease), l.id, db.At(now), string(q.Lane), s.source(), limit)
 	if err != nil {
 		return nil, fmt.Errorf("claim deliveries: %w", err)
 	}
@@ -246,7 +296,7 @@ func (l *Ledger) startBatch(ctx context.Context, items []startItem) ([]startResu
 		for i, it := range items {
 			n, ok := numbers[it.d.ID]
 			if !ok {
-				results[i].err = l.whyNot(ctx, tx, it.d.ID)
+				results[i].err = l.whyNot(ctx, tx, it.d.ID, now)
 				continue
 			}
 			delete(numbers, it.d.ID) // the same delivery twice in one batch
@@ -283,6 +333,7 @@ func (l *Ledger) markSending(ctx context.Context, tx *db.Tx, items []startItem, 
 			updated_at = `+db.TimeParam(tx, "$2")+`
 		from `+db.Rows(tx, "$1", db.TextCol("id"), db.TimeCol("lease"))+` as r
 		where deliveries.id = r.id and state = 'claimed' and lease_by = $3
+		  and not `+isHeld("deliveries")+`
 		returning deliveries.id, attempts`,
 		db.RowsArg(arg), db.At(now), l.id)
 	if err != nil {
@@ -344,10 +395,26 @@ func (l *Ledger) dropNeedless(ctx context.Context, tx *db.Tx, items []startItem,
 	return finish(ctx, tx, ended...)
 }
 
-func (l *Ledger) whyNot(ctx context.Context, tx *db.Tx, id string) error {
+// whyNot explains why a delivery may not be sent, and gives a held one back.
+func (l *Ledger) whyNot(ctx context.Context, tx *db.Tx, id string, now time.Time) error {
 	d, err := l.ByID(ctx, tx, id)
 	if err != nil {
 		return err
+	}
+	if d.State == Claimed {
+		res, err := tx.ExecContext(ctx, `
+			update deliveries set state = 'planned', lease_until = null, lease_by = '', updated_at = $2
+			where id = $1 and state = 'claimed' and lease_by = $3 and `+isHeld("deliveries"), id, db.At(now), l.id)
+		if err != nil {
+			return fmt.Errorf("give held delivery back: %w", err)
+		}
+		n, err := res.RowsAffected()
+		if err != nil {
+			return fmt.Errorf("give held delivery back: %w", err)
+		}
+		if n == 1 {
+			return ErrHeld
+		}
 	}
 	if d.State == Expired || d.State == Skipped || d.State == Delivered {
 		return ErrNotNeeded

@@ -194,6 +194,9 @@ func (l *Ledger) draft(n New) (Delivery, error) {
 	if n.CompanyID == "" || n.AccountID == "" || n.Address == "" {
 		return Delivery{}, errIncomplete
 	}
+	if strings.Contains(n.AccountID, separator) {
+		return Delivery{}, errSeparator
+	}
 	if !known(n) {
 		return Delivery{}, fmt.Errorf("%w: %s, %s, %s", errUnknown, n.Channel, n.Lane, n.Class)
 	}
@@ -220,7 +223,7 @@ func (l *Ledger) draft(n New) (Delivery, error) {
 	id := db.NewID()
 	return Delivery{
 		ID: id, RootID: id, CompanyID: n.CompanyID, Channel: n.Channel, AccountID: n.AccountID,
-		Address: n.Address, Lane: n.Lane, Class: n.Class, State: Planned,
+		Source: sourceOf(n.Channel, n.AccountID), Address: n.Address, Lane: n.Lane, Class: n.Class, State: Planned,
 		TextKey: n.Text.Key(), Text: n.Text.String(), Payload: payload, Plan: n.Plan,
 		RefKind: n.RefKind, RefID: n.RefID, RefRev: n.RefRev, OrderKey: n.OrderKey,
 		Supersede: n.Supersede, DueAt: due, ValidUntil: n.ValidUntil, CreatedAt: now, UpdatedAt: now,
@@ -476,7 +479,18 @@ func (l *Ledger) Stop() {
 // time. Vendors limit it to 64.
 func outID() string { return strings.ReplaceAll(db.NewID(), "-", "") }
 
-// sourceOf is what is claimed and throttled together.
-func sourceOf(channel Channel, accountID string) string { return channel + "|" + accountID }
+// sourceOf is what is claimed and throttled together. Deliveries of a bulk have
+// the tail of their reference behind it (tailOf), so that a reference is held
+// and shared out by itself.
+func sourceOf(channel Channel, accountID string) string { return channel + separator + accountID }
+
+// tail is what of a source names a reference, with the separator before it.
+func tail(source string) string {
+	_, rest, _ := strings.Cut(source, separator)
+	if i := strings.Index(rest, separator); i >= 0 {
+		return rest[i:]
+	}
+	return ""
+}
 
 func (l *Ledger) leaseEnd(lease time.Duration) db.Time { return db.At(time.Now().Add(lease)) }

@@ -127,7 +127,8 @@ func (l *Ledger) takeHop(ctx context.Context, tx *db.Tx, d Delivery, now time.Ti
 	hop := d.Plan[0]
 	n := Delivery{
 		ID: db.NewID(), RootID: d.RootID, Hop: d.Hop + 1, CompanyID: d.CompanyID, Channel: hop.Channel,
-		AccountID: hop.AccountID, Address: hop.Address, Lane: d.Lane, Class: d.Class, State: Planned,
+		AccountID: hop.AccountID, Source: sourceOf(hop.Channel, hop.AccountID) + tail(d.Source), Part: d.Part,
+		Address: hop.Address, Lane: d.Lane, Class: d.Class, State: Planned,
 		TextKey: d.TextKey, Text: d.Text, Payload: hop.Payload, Plan: d.Plan[1:],
 		RefKind: d.RefKind, RefID: d.RefID, RefRev: d.RefRev, OrderKey: d.OrderKey,
 		DueAt: now, ValidUntil: d.ValidUntil, CreatedAt: now, UpdatedAt: now,
@@ -235,7 +236,7 @@ func (l *Ledger) Expire(ctx context.Context) (int, error) {
 	if err != nil || !some {
 		return 0, err
 	}
-	return l.inBites(ctx, "expire deliveries", func(ctx context.Context, tx *db.Tx, limit int) ([]Delivery, error) {
+	return l.inBites(ctx, "expire deliveries", bite, func(ctx context.Context, tx *db.Tx, limit int) ([]Delivery, error) {
 		return l.list(ctx, tx, `
 			with picked as materialized (
 				select d.id as pid from deliveries d where d.state = 'planned' and d.valid_until <= $1
@@ -252,7 +253,7 @@ func (l *Ledger) Lapse(ctx context.Context) (int, error) {
 	if err != nil || !some {
 		return 0, err
 	}
-	return l.inBites(ctx, "end the wait for receipts", l.lapseBite)
+	return l.inBites(ctx, "end the wait for receipts", bite, l.lapseBite)
 }
 
 func (l *Ledger) lapseBite(ctx context.Context, tx *db.Tx, limit int) ([]Delivery, error) {
@@ -280,8 +281,7 @@ func (l *Ledger) lapseBite(ctx context.Context, tx *db.Tx, limit int) ([]Deliver
 
 // inBites runs f until it ends fewer deliveries than it might. After a failing
 // listener it goes on one by one.
-func (l *Ledger) inBites(ctx context.Context, name string, f func(ctx context.Context, tx *db.Tx, limit int) ([]Delivery, error)) (total int, err error) {
-	limit := bite
+func (l *Ledger) inBites(ctx context.Context, name string, limit int, f func(ctx context.Context, tx *db.Tx, limit int) ([]Delivery, error)) (total int, err error) {
 	for {
 		n := 0
 		err := l.inTx(ctx, name, limit, func(ctx context.Context, tx *db.Tx, finish finishFunc) error {

@@ -40,6 +40,7 @@ var transitions = []transition{
 	{Planned, Skipped, "a newer revision supersedes it, or its reader opted out"},
 	{Planned, Expired, "valid_until passed"},
 	{Planned, Cancelled, "withdrawn before anybody took it"},
+	{Planned, Unknown, "the repeat of a call of unknown result is withdrawn"},
 	{Planned, Submitted, "late result of an earlier call whose repeat is no longer needed"},
 	{Planned, Delivered, "receipt for an earlier call whose repeat is no longer needed"},
 

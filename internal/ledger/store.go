@@ -12,8 +12,8 @@ import (
 )
 
 var deliveryColumns = []string{
-	"id", "root_id", "hop", "next_id", "company_id", "channel", "account_id", "address", "lane", "class",
-	"state", "text_key", "text", "payload", "plan", "ref_kind", "ref_id", "ref_rev", "order_key", "supersede",
+	"id", "root_id", "hop", "next_id", "company_id", "channel", "account_id", "source", "address", "lane", "class",
+	"state", "text_key", "text", "payload", "plan", "ref_kind", "ref_id", "ref_rev", "part", "order_key", "supersede",
 	"due_at", "valid_until", "waits_until", "attempts", "submissions", "failures", "code",
 	"created_at", "updated_at", "called_at", "submitted_at", "final_at",
 }
@@ -40,8 +40,8 @@ func scanDelivery(s scanner) (Delivery, error) {
 		payload, plan                                                   string
 		due, valid, waits, created, updated, called, submitted, finalAt db.Time
 	)
-	err := s.Scan(&d.ID, &d.RootID, &d.Hop, &d.NextID, &d.CompanyID, &d.Channel, &d.AccountID, &d.Address,
-		&d.Lane, &d.Class, &d.State, &d.TextKey, &d.Text, &payload, &plan, &d.RefKind, &d.RefID, &d.RefRev,
+	err := s.Scan(&d.ID, &d.RootID, &d.Hop, &d.NextID, &d.CompanyID, &d.Channel, &d.AccountID, &d.Source, &d.Address,
+		&d.Lane, &d.Class, &d.State, &d.TextKey, &d.Text, &payload, &plan, &d.RefKind, &d.RefID, &d.RefRev, &d.Part,
 		&d.OrderKey, &d.Supersede, &due, &valid, &waits, &d.Attempts, &d.Submissions, &d.Failures, &d.Code,
 		&created, &updated, &called, &submitted, &finalAt)
 	if errors.Is(err, sql.ErrNoRows) {
@@ -121,14 +121,14 @@ func insertDelivery(ctx context.Context, q db.Querier, d Delivery) error {
 		insert into deliveries (
 			id, root_id, hop, next_id, company_id, channel, account_id, source, address, lane, class,
 			state, text_key, text, payload, plan, ref_kind, ref_id, ref_rev, order_key, supersede,
-			due_at, valid_until, lease_by, attempts, submissions, failures, code, created_at, updated_at)
+			due_at, valid_until, lease_by, attempts, submissions, failures, code, created_at, updated_at, part)
 		values ($1, $2, $3, '', $4, $5, $6, $7, $8, $9, $10,
 			$11, $12, $13, $14, $15, $16, $17, $18, $19, $20,
-			$21, $22, '', 0, 0, 0, '', $23, $23)`,
-		d.ID, d.RootID, d.Hop, d.CompanyID, d.Channel, d.AccountID, sourceOf(d.Channel, d.AccountID), d.Address,
+			$21, $22, '', 0, 0, 0, '', $23, $23, $24)`,
+		d.ID, d.RootID, d.Hop, d.CompanyID, d.Channel, d.AccountID, d.Source, d.Address,
 		string(d.Lane), string(d.Class), string(d.State), d.TextKey, d.Text, string(d.Payload), plan,
 		d.RefKind, d.RefID, d.RefRev, d.OrderKey, d.Supersede,
-		db.At(d.DueAt), db.At(d.ValidUntil), db.At(d.CreatedAt))
+		db.At(d.DueAt), db.At(d.ValidUntil), db.At(d.CreatedAt), d.Part)
 	return err
 }
 

@@ -63,13 +63,16 @@ func HopPayload(v any) json.RawMessage {
 
 // Delivery is a row of the book.
 type Delivery struct {
-	ID          string
-	RootID      string // the first hop's ID; its own when it is the first
-	Hop         int64
-	NextID      string // the hop that took over
-	CompanyID   string
-	Channel     Channel
-	AccountID   string
+	ID        string
+	RootID    string // the first hop's ID; its own when it is the first
+	Hop       int64
+	NextID    string // the hop that took over
+	CompanyID string
+	Channel   Channel
+	AccountID string
+	// Source is what is claimed, throttled and held together: the account, and
+	// for one of a bulk its reference and part too.
+	Source      string
 	Address     string
 	Lane        Lane
 	Class       Class
@@ -81,6 +84,7 @@ type Delivery struct {
 	RefKind     string
 	RefID       string
 	RefRev      int64
+	Part        string // of its reference (Bulk.Part)
 	OrderKey    string
 	Supersede   bool
 	DueAt       time.Time
@@ -218,6 +222,8 @@ var (
 	ErrNotClaimed = errors.New("delivery is no longer claimed by this worker")
 	// ErrNotNeeded: it expired or was superseded since it was claimed; drop it.
 	ErrNotNeeded = errors.New("delivery is no longer needed")
+	// ErrHeld: its reference is held; it has been given back, drop it.
+	ErrHeld = errors.New("delivery is held")
 	// ErrNotFound: there is no such delivery or attempt.
 	ErrNotFound = errors.New("no such delivery")
 )

@@ -493,7 +493,7 @@ func (e *Engine) deliver(lane ledger.Lane, d ledger.Delivery) {
 	a, err := e.l.StartAttemptFor(ctx, d, e.o.CallTimeout+leaseMargin)
 	if err != nil {
 		src.giveUp()
-		if !errors.Is(err, ledger.ErrNotNeeded) && !errors.Is(err, ledger.ErrNotClaimed) {
+		if !errors.Is(err, ledger.ErrNotNeeded) && !errors.Is(err, ledger.ErrNotClaimed) && !errors.Is(err, ledger.ErrHeld) {
 			e.tell(ctx, "start attempt", err)
 			e.release(ctx, d, time.Time{})
 		}

@@ -1,0 +1,36 @@
+-- +goose Up
+
+-- A part of a reference is held and freed apart from the rest: the canary goes
+-- first. '' for all that is not divided.
+alter table deliveries add column part text not null default '';
+
+-- What must not leave: a whole reference (part '') or a part of it. One row
+-- holds any number of deliveries, since those of a bulk have a source of their
+-- own (channel|account|kind:id|part), which claims then pass over.
+create table delivery_holds (
+    tail       text primary key,             -- kind:id or kind:id|part
+    ref_kind   text not null,
+    ref_id     text not null,
+    part       text not null,
+    reason     text not null,                -- ours, of a closed list of the holder; no words of people
+    withdrawn  boolean not null,             -- what still waits is being cancelled, and whatever comes back
+    held_at    timestamptz not null
+);
+
+create index delivery_holds_ref on delivery_holds (ref_kind, ref_id);
+
+-- What other rooms may join: how far each delivery is. reached: the reader has
+-- it as far as one can know. settled: nothing more will follow.
+create view delivery_states as
+select id, root_id, hop, next_id, company_id, ref_kind, ref_id, channel, state, code,
+       (state = 'delivered'
+        or (state = 'submitted' and channel not in ('template', 'sms', 'call'))) as reached,
+       (state in ('delivered', 'failed', 'no_receipt', 'skipped', 'expired', 'cancelled')
+        or (state = 'submitted' and channel not in ('template', 'sms', 'call'))) as settled,
+       submitted_at, final_at
+from deliveries;
+
+-- +goose Down
+drop view delivery_states;
+drop table delivery_holds;
+alter table deliveries drop column part;
