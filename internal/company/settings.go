@@ -32,6 +32,7 @@ type settingsJSON struct {
 	ReopenWindow span            `json:"reopen_window"`
 	ChatWindow   span            `json:"chat_window"`
 	EventWindow  span            `json:"event_window"`
+	NoticeLead   span            `json:"notice_lead"`
 	FirstReply   map[string]span `json:"first_reply"`
 	AcceptLimit  map[string]span `json:"accept_limit"`
 }
@@ -41,7 +42,7 @@ func (s Settings) MarshalJSON() ([]byte, error) {
 	return json.Marshal(settingsJSON{
 		plainSettings: (*plainSettings)(&s),
 		ReplyHold:     span(s.ReplyHold), CodeInterval: span(s.CodeInterval), CodeTTL: span(s.CodeTTL),
-		ReopenWindow: span(s.ReopenWindow), ChatWindow: span(s.ChatWindow), EventWindow: span(s.EventWindow),
+		ReopenWindow: span(s.ReopenWindow), ChatWindow: span(s.ChatWindow), EventWindow: span(s.EventWindow), NoticeLead: span(s.NoticeLead),
 		FirstReply: spans(s.FirstReply), AcceptLimit: spans(s.AcceptLimit),
 	})
 }
@@ -52,7 +53,7 @@ func (s *Settings) UnmarshalJSON(b []byte) error {
 	v := settingsJSON{
 		plainSettings: (*plainSettings)(s),
 		ReplyHold:     span(s.ReplyHold), CodeInterval: span(s.CodeInterval), CodeTTL: span(s.CodeTTL),
-		ReopenWindow: span(s.ReopenWindow), ChatWindow: span(s.ChatWindow), EventWindow: span(s.EventWindow),
+		ReopenWindow: span(s.ReopenWindow), ChatWindow: span(s.ChatWindow), EventWindow: span(s.EventWindow), NoticeLead: span(s.NoticeLead),
 		FirstReply: spans(s.FirstReply), AcceptLimit: spans(s.AcceptLimit),
 	}
 	dec := json.NewDecoder(bytes.NewReader(b))
@@ -62,6 +63,7 @@ func (s *Settings) UnmarshalJSON(b []byte) error {
 	}
 	s.ReplyHold, s.CodeInterval, s.CodeTTL = time.Duration(v.ReplyHold), time.Duration(v.CodeInterval), time.Duration(v.CodeTTL)
 	s.ReopenWindow, s.ChatWindow, s.EventWindow = time.Duration(v.ReopenWindow), time.Duration(v.ChatWindow), time.Duration(v.EventWindow)
+	s.NoticeLead = time.Duration(v.NoticeLead)
 	s.FirstReply, s.AcceptLimit = durations(v.FirstReply), durations(v.AcceptLimit)
 	return nil
 }
@@ -95,6 +97,7 @@ func (s Settings) Check() error {
 		{"reopen_window", s.ReopenWindow, 0, 365 * 24 * time.Hour},
 		{"chat_window", s.ChatWindow, time.Minute, 48 * time.Hour},
 		{"event_window", s.EventWindow, time.Second, time.Hour},
+		{"notice_lead", s.NoticeLead, 0, 14 * 24 * time.Hour},
 	} {
 		if f.d < f.low || f.d > f.high {
 			return fmt.Errorf("company settings: %s is %s; choose %s to %s", f.name, f.d, f.low, f.high)
@@ -114,6 +117,12 @@ func (s Settings) Check() error {
 	}
 	if s.Capacity < 1 {
 		return fmt.Errorf("company settings: capacity is %d; choose at least 1", s.Capacity)
+	}
+	if s.SMSPriceLi < 0 || s.SMSPriceLi > 10_000 {
+		return fmt.Errorf("company settings: sms_price_li is %d; choose 0 to 10000 (a tenth of a fen)", s.SMSPriceLi)
+	}
+	if s.Canary < 0 || s.Canary > 1000 || s.CanaryFrom < 0 {
+		return fmt.Errorf("company settings: canary is %d from %d; choose 0 to 1000, and 0 or more", s.Canary, s.CanaryFrom)
 	}
 	return nil
 }

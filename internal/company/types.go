@@ -149,6 +149,19 @@ type Settings struct {
 	Capacity int `json:"capacity"`
 	// NotifyVacant sends notices to vacant units too (R-025).
 	NotifyVacant bool `json:"notify_vacant"`
+
+	// NoticeLead is how long before its start planned work is announced (R-138).
+	NoticeLead time.Duration `json:"-"`
+	// EndorseEmergency asks for the department manager's approval after the duty
+	// manager sent an emergency notice alone (R-179).
+	EndorseEmergency bool `json:"endorse_emergency"`
+	// SMSPriceLi is the price of one SMS segment in li (厘, a tenth of a fen).
+	SMSPriceLi int `json:"sms_price_li"`
+	// Canary is how many messages of a large notice leave first and are watched;
+	// CanaryFrom is from how many messages on a notice counts as large. An
+	// emergency has no canary.
+	Canary     int `json:"canary"`
+	CanaryFrom int `json:"canary_from"`
 }
 
 // DefaultSettings are the defaults of every setting, in this one place.
@@ -172,5 +185,11 @@ func DefaultSettings() Settings {
 		QuietFrom: "22:00",
 		QuietTo:   "07:00",
 		Capacity:  20,
+
+		NoticeLead:       24 * time.Hour,
+		EndorseEmergency: true,
+		SMSPriceLi:       45,
+		Canary:           20,
+		CanaryFrom:       500,
 	}
 }
