@@ -87,7 +87,7 @@ func (e *Estate) Audience(companyID string, s Scope, o AudienceOptions) (text st
 	if len(s.Roles) > 0 {
 		people += " AND p.role " + a.list(s.Roles)
 	}
-	addresses := "a.resident_id = p.resident_id AND a.company_id = " + company
+	addresses := "a.resident_id = p.resident_id AND a.address IS NOT NULL AND a.company_id = " + company
 	if len(o.Channels) > 0 {
 		addresses += " AND a.channel " + a.list(o.Channels)
 	}
