@@ -5,8 +5,8 @@ import (
 	"io/fs"
 )
 
-//go:embed texts sms wechat lexicon
+//go:embed texts sms wechat lexicon notice
 var files embed.FS
 
-// FS returns the embedded files: texts/, sms/, wechat/ and lexicon/.
+// FS returns the embedded files: texts/, sms/, wechat/, lexicon/ and notice/.
 func FS() fs.FS { return files }

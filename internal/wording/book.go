@@ -27,6 +27,7 @@ type Book struct {
 	templates map[string]*templateEntry
 	labels    map[string][]Label
 	guard     *guard
+	carrier   []carrierWord
 }
 
 // Label is one code and its Chinese name.

@@ -213,8 +213,11 @@ func fit(key, v string) string {
 	return v
 }
 
+const fieldMoment = `((\d{4}年\d{1,2}月\d{1,2}日 )?\d{1,2}:\d{2}|\d{4}-\d{2}-\d{2} \d{2}:\d{2}(:\d{2})?)`
+
 var (
-	fieldTime  = regexp.MustCompile(`^(\d{4}年\d{1,2}月\d{1,2}日 )?\d{1,2}:\d{2}$|^\d{4}-\d{2}-\d{2} \d{2}:\d{2}(:\d{2})?$`)
+	// A moment, or two with ~ between them.
+	fieldTime  = regexp.MustCompile(`^` + fieldMoment + `(~` + fieldMoment + `)?$`)
 	fieldASCII = regexp.MustCompile(`^[\x21-\x7e]{1,32}$`)
 	fieldPhone = regexp.MustCompile(`^[0-9+\-]{3,17}$`)
 	fieldHan   = regexp.MustCompile(`^\p{Han}{1,5}$`)

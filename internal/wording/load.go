@@ -17,6 +17,7 @@ const (
 	templateDir = "wechat"
 	guardPath   = "lexicon/guard.yaml"
 	namesPath   = "lexicon/names.yaml"
+	carrierPath = "lexicon/carrier.yaml"
 )
 
 // Problem is one finding of the lint.
@@ -47,6 +48,9 @@ func Load(fsys fs.FS) (*Book, error) {
 		templates: map[string]*templateEntry{}, labels: map[string][]Label{},
 	}}
 	if err := l.loadGuard(); err != nil {
+		return nil, err
+	}
+	if err := l.loadCarrier(); err != nil {
 		return nil, err
 	}
 	for _, step := range []struct {
