@@ -41,6 +41,7 @@ var machineClock = map[string]string{
 	"internal/db/db.go":                      "since when a connection is suspect",
 	"internal/db/postgres.go":                "pause between attempts to connect",
 	"internal/db/tx.go":                      "how long a transaction took",
+	"internal/desk/routes.go":                "age of what is remembered of queues and groups",
 	"internal/jobs/rescue.go":                "heartbeat and lease of a runner",
 	"internal/ledger/ledger.go":              "leases of claims",
 	"internal/ledger/receipts.go":            "leases of look-ups, retries of receipts",

@@ -108,6 +108,9 @@ func (c *Conversations) saveChats(ctx context.Context, items []Turn) ([]chatSave
 			return c.storeSessions(ctx, tx, rows, stored)
 		})
 	}
+	for id := range taken {
+		c.sessions.drop(id)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -30,6 +30,8 @@ type Conversations struct {
 	chat    *db.Batcher[Turn, chatSaved]
 	done    *doneBuffer
 	known   *idCache
+
+	sessions *sessionCache
 }
 
 const defaultBatch = 128
@@ -42,7 +44,7 @@ func New(d *db.DB, clk clock.Clock, log *slog.Logger, o Options) *Conversations 
 	if o.Limits == nil {
 		o.Limits = DefaultLimits()
 	}
-	c := &Conversations{db: d, clk: clk, log: log, limits: o.Limits, known: newIDCache(knownConversations)}
+	c := &Conversations{db: d, clk: clk, log: log, limits: o.Limits, known: newIDCache(knownConversations), sessions: newSessionCache(knownSessions)}
 	c.receive = db.NewBatcher(o.Batch, 0, c.receiveBatch)
 	c.chat = db.NewBatcher(o.Batch, 0, c.saveChatBatch)
 	c.done = newDoneBuffer(c.flushDone, log)

@@ -16,10 +16,9 @@ type followRow struct {
 	At        db.Time `json:"at"`
 }
 
-// noteFollowing keeps who follows the account, before the event itself is
-// stored: a retry after a crash in between does it again, harmlessly. The
-// later event wins, in whatever order they arrive.
-func (c *Conversations) noteFollowing(ctx context.Context, conversations []string, items []Inbound) error {
+// noteFollowing keeps who follows the account, with the event itself. The later
+// event wins, in whatever order they arrive.
+func (c *Conversations) noteFollowing(ctx context.Context, tx *db.Tx, conversations []string, items []Inbound) error {
 	last := map[string]followRow{}
 	for i, in := range items {
 		if in.Kind != KindEvent || conversations[i] == "" || (in.Event != eventSubscribe && in.Event != eventUnsubscribe) {
@@ -37,10 +36,10 @@ func (c *Conversations) noteFollowing(ctx context.Context, conversations []strin
 	for _, row := range last {
 		rows = append(rows, row)
 	}
-	_, err := c.db.ExecContext(ctx, `
+	_, err := tx.ExecContext(ctx, `
 		update conversations set following = r.is_following, following_at = r.at
 		from (select id as rid, following as is_following, at from `+
-		db.Rows(c.db, "$1", db.TextCol("id"), db.BoolCol("following"), db.TimeCol("at"))+` as x) as r
+		db.Rows(tx, "$1", db.TextCol("id"), db.BoolCol("following"), db.TimeCol("at"))+` as x) as r
 		where conversations.id = r.rid
 		  and (conversations.following_at is null or conversations.following_at <= r.at)`, db.RowsArg(rows))
 	if err != nil {
@@ -87,5 +86,10 @@ func (c *Conversations) ForgetTx(ctx context.Context, tx *db.Tx, accountID, open
 			return fmt.Errorf("forget %s: %w", table, err)
 		}
 	}
+	tx.AfterCommit(func(context.Context) {
+		if id, ok := c.known.get(who{accountID, openID}); ok {
+			c.sessions.drop(id)
+		}
+	})
 	return nil
 }

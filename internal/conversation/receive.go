@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -28,7 +29,7 @@ type received struct {
 // db.IsUnavailable the row may or may not be there: keep the push in the Spool,
 // the unique key takes care of repeats.
 //
-// In the common case it costs one insert, shared with all callers of the same
+// In the common case it costs two inserts, shared with all callers of the same
 // moment; the first message of a resident on this node costs up to two short
 // statements more.
 func (c *Conversations) Receive(ctx context.Context, in Inbound) (m Message, seen bool, err error) {
@@ -118,19 +119,25 @@ func messageCols() []db.Col {
 // insertAll resolves the conversations and inserts the messages; whoever did
 // not get in by a unique key finds the row that was there before.
 func (c *Conversations) insertAll(ctx context.Context, items []Inbound) ([]received, error) {
-	conversations, err := c.resolve(ctx, items)
+	known, missing, err := c.resolve(ctx, items)
 	if err != nil {
 		return nil, err
 	}
-	if err := c.noteFollowing(ctx, conversations, items); err != nil {
-		return nil, err
-	}
+	conversations := make([]string, len(items))
 	rows := make([]messageRow, len(items))
-	for i, in := range items {
-		rows[i] = newRow(in, conversations[i])
-	}
 	var inserted map[string]bool
 	err = c.db.InTx(ctx, "conversation.receive", func(ctx context.Context, tx *db.Tx) error {
+		found := maps.Clone(known)
+		if err := c.openTx(ctx, tx, missing, found); err != nil {
+			return err
+		}
+		for i, in := range items {
+			conversations[i] = found[whoOf(in)]
+			rows[i] = newRow(in, conversations[i])
+		}
+		if err := c.noteFollowing(ctx, tx, conversations, items); err != nil {
+			return err
+		}
 		if inserted, err = insertMessages(ctx, tx, rows); err != nil {
 			return err
 		}

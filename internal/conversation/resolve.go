@@ -1,8 +1,12 @@
 package conversation
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"sync"
 
 	"guanjia/internal/db"
@@ -63,18 +67,19 @@ type conversationRow struct {
 	OpenedAt  db.Time `json:"opened_at"`
 }
 
-// resolve returns the conversation id of each item, making those that don't
-// exist yet. A push without an openid belongs to no conversation ("").
-func (c *Conversations) resolve(ctx context.Context, items []Inbound) ([]string, error) {
-	ids := make([]string, len(items))
+// resolve returns the conversation ids that are known already, and the rows
+// that openTx has to make. It looks first: after a restart most residents have
+// a conversation.
+func (c *Conversations) resolve(ctx context.Context, items []Inbound) (found map[who]string, missing []conversationRow, err error) {
+	found = map[who]string{}
 	wanted := map[who]conversationRow{}
-	for i, in := range items {
-		w := who{in.AccountID, storable(in.OpenID)}
+	for _, in := range items {
+		w := whoOf(in)
 		if w.openid == "" {
-			continue
+			continue // it belongs to no conversation
 		}
 		if id, ok := c.known.get(w); ok {
-			ids[i] = id
+			found[w] = id
 			continue
 		}
 		wanted[w] = conversationRow{
@@ -83,69 +88,86 @@ func (c *Conversations) resolve(ctx context.Context, items []Inbound) ([]string,
 		}
 	}
 	if len(wanted) == 0 {
-		return ids, nil
+		return found, nil, nil
 	}
-	found, err := c.findOrOpen(ctx, wanted)
-	if err != nil {
-		return nil, err
+	looked := map[who]string{}
+	if err := c.find(ctx, c.db.Writer(), wanted, looked); err != nil {
+		return nil, nil, err
 	}
-	for w, id := range found {
-		c.known.add(w, id)
-	}
-	for i, in := range items {
-		if ids[i] == "" {
-			ids[i] = found[who{in.AccountID, storable(in.OpenID)}]
+	for w, row := range wanted {
+		id, ok := looked[w]
+		if !ok {
+			missing = append(missing, row)
+			continue
 		}
+		c.known.add(w, id)
+		found[w] = id
 	}
-	return ids, nil
+	// All nodes insert in one order, so that two of them don't wait for each
+	// other in a circle.
+	slices.SortFunc(missing, func(a, b conversationRow) int {
+		return cmp.Or(strings.Compare(a.AccountID, b.AccountID), strings.Compare(a.OpenID, b.OpenID))
+	})
+	return found, missing, nil
 }
 
-// findOrOpen looks first: after a restart most residents have a conversation.
-func (c *Conversations) findOrOpen(ctx context.Context, wanted map[who]conversationRow) (map[who]string, error) {
-	found := make(map[who]string, len(wanted))
-	if err := c.find(ctx, wanted, found); err != nil || len(found) == len(wanted) {
-		return found, err
+func whoOf(in Inbound) who { return who{in.AccountID, storable(in.OpenID)} }
+
+// openTx makes the missing conversations in the transaction of their first
+// messages, and adds their ids to found.
+func (c *Conversations) openTx(ctx context.Context, tx *db.Tx, missing []conversationRow, found map[who]string) error {
+	if len(missing) == 0 {
+		return nil
 	}
-	var missing []conversationRow
-	for w, row := range wanted {
-		if _, ok := found[w]; !ok {
-			missing = append(missing, row)
-		}
-	}
-	_, err := c.db.ExecContext(ctx, `
+	rows, err := tx.QueryContext(ctx, `
 		insert into conversations (id, company_id, account_id, openid, following, opened_at)
 		select id, company_id, account_id, openid, true, opened_at
-		from `+db.Rows(c.db, "$1", db.TextCol("id"), db.TextCol("company_id"), db.TextCol("account_id"),
+		from `+db.Rows(tx, "$1", db.TextCol("id"), db.TextCol("company_id"), db.TextCol("account_id"),
 		db.TextCol("openid"), db.TimeCol("opened_at"))+` as r
 		where true
-		on conflict (account_id, openid) do nothing`, db.RowsArg(missing))
+		on conflict (account_id, openid) do nothing
+		returning id`, db.RowsArg(missing))
+	opened, err := idSet(rows, err)
 	if err != nil {
-		return nil, fmt.Errorf("open conversations: %w", err)
+		return fmt.Errorf("open conversations: %w", err)
 	}
-	// Read again instead of RETURNING: another node may have been faster.
-	if err := c.find(ctx, wanted, found); err != nil {
-		return nil, err
+	lost := map[who]conversationRow{} // another node was faster
+	mine := map[who]string{}
+	for _, row := range missing {
+		w := who{row.AccountID, row.OpenID}
+		if !opened[row.ID] {
+			lost[w] = row
+			continue
+		}
+		found[w], mine[w] = row.ID, row.ID
 	}
-	if len(found) != len(wanted) {
-		return nil, fmt.Errorf("open conversations: %d of %d found", len(found), len(wanted))
+	if len(lost) > 0 {
+		theirs := map[who]string{}
+		if err := c.find(ctx, tx, lost, theirs); err != nil {
+			return err
+		}
+		if len(theirs) != len(lost) {
+			return fmt.Errorf("open conversations: %d of %d found", len(theirs), len(lost))
+		}
+		maps.Copy(found, theirs)
 	}
-	return found, nil
+	tx.AfterCommit(func(context.Context) {
+		for w, id := range mine {
+			c.known.add(w, id)
+			c.sessions.put(Session{ConversationID: id}) // nobody can have written one
+		}
+	})
+	return nil
 }
 
-func (c *Conversations) find(ctx context.Context, wanted map[who]conversationRow, found map[who]string) error {
-	list := make([]conversationRow, 0, len(wanted))
-	for w, row := range wanted {
-		if _, ok := found[w]; !ok {
-			list = append(list, row)
-		}
-	}
-	w := c.db.Writer()
+func (c *Conversations) find(ctx context.Context, q db.Querier, wanted map[who]conversationRow, found map[who]string) error {
+	list := slices.Collect(maps.Values(wanted))
 	// A scalar subquery, not a join: it is one step into the unique index,
 	// whatever plan was made while the table was still empty.
-	rows, err := w.QueryContext(ctx, `
+	rows, err := q.QueryContext(ctx, `
 		select (select c.id from conversations c where c.account_id = r.account_id and c.openid = r.openid),
 		       r.account_id, r.openid
-		from `+db.Rows(w, "$1", db.TextCol("account_id"), db.TextCol("openid"))+` as r`, db.RowsArg(list))
+		from `+db.Rows(q, "$1", db.TextCol("account_id"), db.TextCol("openid"))+` as r`, db.RowsArg(list))
 	if err != nil {
 		return fmt.Errorf("find conversations: %w", err)
 	}

@@ -10,19 +10,27 @@ import (
 	"guanjia/internal/db"
 )
 
-// Session returns the memory of a dialogue; Version 0 when there is none.
+// Session returns the memory of a dialogue; Version 0 when there is none. It
+// may come from this node's memory and be older than the row: write only by
+// compare-and-set, and after ErrStale the next call reads the row.
 func (c *Conversations) Session(ctx context.Context, q db.Querier, conversationID string) (Session, error) {
+	if s, ok := c.sessions.get(conversationID); ok {
+		return s, nil
+	}
 	s := Session{ConversationID: conversationID}
 	var data string
 	err := q.QueryRowContext(ctx, `select version, state, data from sessions where conversation_id = $1`,
 		conversationID).Scan(&s.Version, &s.State, &data)
-	if errors.Is(err, sql.ErrNoRows) {
-		return s, nil
-	}
-	if err != nil {
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return Session{}, fmt.Errorf("read session: %w", err)
 	}
-	s.Data = json.RawMessage(data)
+	if err == nil {
+		s.Data = json.RawMessage(data)
+	}
+	// What a transaction reads may be its own and rolled back.
+	if !db.InTransaction(ctx) {
+		c.sessions.put(s)
+	}
 	return s, nil
 }
 
@@ -95,7 +103,10 @@ func (c *Conversations) saveSession(ctx context.Context, tx *db.Tx, s Session) e
 		return fmt.Errorf("write session: %w", err)
 	}
 	if n == 0 {
+		c.sessions.drop(s.ConversationID)
 		return ErrStale
 	}
+	s.Version, s.Data = s.Version+1, json.RawMessage(data)
+	tx.AfterCommit(func(context.Context) { c.sessions.put(s) })
 	return nil
 }

@@ -53,6 +53,7 @@ type Desk struct {
 
 	numbersMu sync.Mutex
 	numbers   map[string]block
+	cached    routesCache
 }
 
 type block struct{ next, end int64 }
@@ -66,6 +67,7 @@ func New(d Deps) *Desk {
 	return &Desk{
 		db: d.DB, clock: d.Clock, ledger: d.Ledger, queues: d.Queues, staff: d.Staff, estate: d.Estate, companies: d.Companies,
 		conversations: d.Conversations, calendar: d.Calendar, book: d.Book, log: d.Log, point: point, numbers: map[string]block{},
+		cached: routesCache{of: map[string]routes{}},
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"guanjia/internal/db"
 	"guanjia/internal/ledger"
 	"guanjia/internal/queue"
+	"guanjia/internal/staff"
 )
 
 // Lines of business, and the queue codes of the interfaces page.
@@ -100,14 +101,22 @@ type Open struct {
 	Line                     string // overrides the category's line
 }
 
-// Prepared holds what must be fetched before a transaction: a case number.
-// Preparing and not opening leaves a gap in the numbers, nothing else.
-type Prepared struct{ no string }
+// Prepared holds what must be fetched before a transaction: a case number and
+// the way to the people. Preparing and not opening leaves a gap in the numbers,
+// nothing else.
+type Prepared struct {
+	no     string
+	routes routes
+}
 
-// Prepare fetches a case number. It must not be called inside a transaction.
+// Prepare fetches what an opening needs. It must not be called inside a transaction.
 func (d *Desk) Prepare(ctx context.Context, companyID string) (Prepared, error) {
+	routes, err := d.routes(ctx, companyID)
+	if err != nil {
+		return Prepared{}, err
+	}
 	no, err := d.takeNumber(ctx, companyID)
-	return Prepared{no: no}, err
+	return Prepared{no: no, routes: routes}, err
 }
 
 // OpenTx opens a case: row, first event, card and, for a danger, the loud text
@@ -121,7 +130,7 @@ func (d *Desk) OpenTx(ctx context.Context, tx *db.Tx, p Prepared, by By, o Open)
 	if line == "" {
 		line = LineFor(o.Category, o.Danger)
 	}
-	q, err := d.queueFor(ctx, tx, o.CompanyID, o.ProjectID, line)
+	q, err := queueFor(p.routes.queues, o.ProjectID, line)
 	if err != nil {
 		return Case{}, err
 	}
@@ -156,7 +165,7 @@ func (d *Desk) OpenTx(ctx context.Context, tx *db.Tx, p Prepared, by By, o Open)
 	if err := eventTx(ctx, tx, c, StateNew, by, Event{At: now, Kind: string(ActionOpen), Text: o.Text}); err != nil {
 		return Case{}, err
 	}
-	if err := d.cardsTx(ctx, tx, c); err != nil {
+	if err := d.cardsToTx(ctx, tx, c, p.routes.groups[c.QueueID]); err != nil {
 		return Case{}, err
 	}
 	d.point("case." + string(ActionOpen) + ".written")
@@ -185,11 +194,7 @@ func checkOpen(o Open) error {
 // without such a line falls back to customer service. Who writes without being
 // bound says no project; where the company has several, customer service of
 // the first asks.
-func (d *Desk) queueFor(ctx context.Context, q db.Querier, companyID, projectID, line string) (queue.Queue, error) {
-	all, err := d.queues.All(ctx, q, companyID)
-	if err != nil {
-		return queue.Queue{}, err
-	}
+func queueFor(all []queue.Queue, projectID, line string) (queue.Queue, error) {
 	if len(all) == 0 {
 		return queue.Queue{}, refuse(RefusedUnknownQueue, "line", line)
 	}
@@ -239,6 +244,10 @@ func (d *Desk) cardsTx(ctx context.Context, tx *db.Tx, c Case) error {
 	if err != nil {
 		return err
 	}
+	return d.cardsToTx(ctx, tx, c, groups)
+}
+
+func (d *Desk) cardsToTx(ctx context.Context, tx *db.Tx, c Case, groups []staff.WorkGroup) error {
 	lane := ledger.LaneCard
 	if c.Emergency() {
 		lane = ledger.LaneEmergency

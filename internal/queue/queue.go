@@ -54,6 +54,8 @@ type Queues struct {
 	flightsMu sync.Mutex
 	flights   map[string]*flight // rebuilds under way, by company
 
+	changed atomic.Uint64 // see Changed
+
 	downUntil atomic.Int64  // unix ns; before it Redis is taken for away
 	wasDown   atomic.Bool   // a call has failed since the last one that worked
 	back      chan struct{} // Redis answers again

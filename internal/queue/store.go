@@ -17,8 +17,13 @@ func (q *Queues) PutTx(ctx context.Context, tx *db.Tx, def Queue) error {
 		def.ID, def.CompanyID, def.ProjectID, def.Line, def.Name); err != nil {
 		return fmt.Errorf("queue: put queue: %w", err)
 	}
+	tx.AfterCommit(func(context.Context) { q.changed.Add(1) })
 	return nil
 }
+
+// Changed rises whenever this node has changed the queues there are: who
+// remembers them reads again.
+func (q *Queues) Changed() uint64 { return q.changed.Load() }
 
 const columns = `id, company_id, project_id, line, name`
 

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"sync/atomic"
 
 	"guanjia/internal/clock"
 	"guanjia/internal/company"
@@ -20,6 +21,8 @@ type Staff struct {
 	settings func(companyID string) company.Settings
 	hashing  chan struct{} // one argon2id at a time: each takes 19 MiB
 	dummy    string        // what an unknown user's password is compared with
+
+	groupsChanged atomic.Uint64
 }
 
 // New builds a Staff. The settings of a company say how often and for how long
@@ -224,6 +227,10 @@ func (s *Staff) GroupByChat(ctx context.Context, q db.Querier, botID, chatID str
 	return g, true, nil
 }
 
+// GroupsChanged rises whenever this node has bound a group: who remembers the
+// groups reads again.
+func (s *Staff) GroupsChanged() uint64 { return s.groupsChanged.Load() }
+
 // GroupsOfQueue gives the work groups bound to a queue.
 func (s *Staff) GroupsOfQueue(ctx context.Context, q db.Querier, queueID string) ([]WorkGroup, error) {
 	return s.groups(ctx, q, `SELECT `+groupColumns+` FROM work_groups WHERE queue_id = $1 ORDER BY id`, queueID)
@@ -281,6 +288,7 @@ func (s *Staff) PutGroupTx(ctx context.Context, tx *db.Tx, actor string, g WorkG
 		g.ID, g.CompanyID, g.BotID, g.ChatID, g.Name, g.QueueID, actor, db.At(s.clock.Now())).Scan(&g.ID, &g.Name); err != nil {
 		return WorkGroup{}, fmt.Errorf("staff: bind work group: %w", err)
 	}
+	tx.AfterCommit(func(context.Context) { s.groupsChanged.Add(1) })
 	return g, s.AuditTx(ctx, tx, Entry{CompanyID: g.CompanyID, Actor: actor, Action: "bind_group", Object: g.ID, Detail: "queue " + g.QueueID})
 }
 
