@@ -26,6 +26,7 @@ var owners = map[string]string{
 	"00080_sessions.sql":     "internal/web/console",
 	"00100_ledger_bulk.sql":  "internal/ledger",
 	"00090_audience.sql":     "internal/estate",
+	"00120_register.sql":     "internal/register",
 	"00110_notice.sql":       "notify",
 }
 
