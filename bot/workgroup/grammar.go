@@ -30,8 +30,15 @@ const (
 	VerbBindPhone Verb = "bind_phone" // 绑定 手机号
 	VerbCode      Verb = "code"       // six digits alone
 	VerbNotice    Verb = "notice"     // 通知 ...
-	VerbConfirm   Verb = "confirm"    // 确认发送
-	VerbCancel    Verb = "cancel"     // 取消
+	VerbConfirm   Verb = "confirm"    // 确认发送 [T号]
+	VerbCancel    Verb = "cancel"     // 取消 [T号]
+	VerbPause     Verb = "pause"      // 暂停 T号
+	VerbResume    Verb = "resume"     // 继续 T号
+	VerbEndorse   Verb = "endorse"    // 补批 T号
+	VerbProgress  Verb = "progress"   // 进度 T号
+	VerbCalls     Verb = "calls"      // 电话名单 T号
+	VerbCalling   Verb = "calling"    // 我来打 T号 房号
+	VerbCalled    Verb = "called"     // 已电话 T号 房号 结果
 )
 
 // Command is what a text says. Fields that the verb doesn't use are empty; a
@@ -50,6 +57,8 @@ type Command struct {
 	Phone string
 	// Code is six digits.
 	Code string
+	// Notice is the number of a notice, such as T0012; Unit the home behind it.
+	Notice, Unit string
 }
 
 // verbs in the order in which they are tried: none is a prefix of an earlier one.
@@ -58,6 +67,7 @@ var verbs = []struct {
 	verb     Verb
 	numbered bool // belongs to a case: may stand before or after its number
 	alone    bool // stands alone: more words make it something else
+	noticed  bool // belongs to a notice: its number may follow
 }{
 	{word: "接单", verb: VerbClaim, numbered: true},
 	{word: "转派", verb: VerbTransfer, numbered: true},
@@ -69,8 +79,15 @@ var verbs = []struct {
 	{word: "帮助", verb: VerbHelp, alone: true},
 	{word: "绑定", verb: VerbBindQueue},
 	{word: "通知", verb: VerbNotice},
-	{word: "确认发送", verb: VerbConfirm, alone: true},
-	{word: "取消", verb: VerbCancel, alone: true},
+	{word: "确认发送", verb: VerbConfirm, noticed: true},
+	{word: "取消", verb: VerbCancel, noticed: true},
+	{word: "暂停", verb: VerbPause, noticed: true},
+	{word: "继续", verb: VerbResume, noticed: true},
+	{word: "补批", verb: VerbEndorse, noticed: true},
+	{word: "进度", verb: VerbProgress, noticed: true},
+	{word: "电话名单", verb: VerbCalls, noticed: true},
+	{word: "我来打", verb: VerbCalling, noticed: true},
+	{word: "已电话", verb: VerbCalled, noticed: true},
 }
 
 // Parse reads what a member typed. name is the bot's display name; a mention
@@ -107,6 +124,12 @@ func Parse(text, name string) Command {
 				continue
 			}
 			return Command{Verb: v.verb}
+		case v.noticed:
+			c, ok := ofNotice(v.verb, after)
+			if !ok {
+				continue // 继续努力: a sentence, no command
+			}
+			return c
 		case v.verb == VerbBindQueue:
 			return bind(after)
 		default:
@@ -157,6 +180,41 @@ func withNumber(v Verb, no, rest string) Command {
 		c.Text = words
 	}
 	return c
+}
+
+// ofNotice reads what follows the verb of a notice: nothing, or the notice's
+// number and, where a home is called, the home and what came of it.
+func ofNotice(v Verb, rest string) (Command, bool) {
+	c := Command{Verb: v}
+	rest = strings.TrimLeftFunc(rest, separator)
+	if rest == "" {
+		return c, true
+	}
+	no, rest, ok := cutNoticeNo(rest)
+	if !ok {
+		return c, false
+	}
+	c.Notice = no
+	rest = strings.TrimFunc(strings.TrimLeftFunc(rest, separator), unicode.IsSpace)
+	if v == VerbCalling || v == VerbCalled {
+		c.Unit, c.Text = firstWord(rest)
+		return c, true
+	}
+	// More words would be dropped unseen: 取消 T0012 的短信 is no command.
+	return c, rest == ""
+}
+
+// cutNoticeNo cuts T and 4 or more digits off the head.
+func cutNoticeNo(s string) (no, rest string, ok bool) {
+	r, size := decode(s)
+	if f := foldRune(r); size == 0 || f != 'T' && f != 't' {
+		return "", "", false
+	}
+	no, rest, ok = cutDigits(s[size:])
+	if !ok || len(no) < 4 || !boundary(rest) {
+		return "", "", false
+	}
+	return "T" + no, rest, true
 }
 
 func bind(rest string) Command {
