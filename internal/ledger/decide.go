@@ -158,18 +158,18 @@ func afterCheck(d Delivery, a Attempt, found Check, now time.Time) (c change, ok
 	case FoundPending:
 		if a.State == AttemptUnknown {
 			c.attempt = AttemptSubmitted
-			c.check = nextLook(missingLooks, a.StartedAt, 0)
+			c.check = nextMissing(a, now)
 			if latest && d.State == Unknown {
 				c.state = Submitted
 			}
 			return c, true
 		}
-		c.check = nextLook(missingLooks, a.StartedAt, dueLooks(missingLooks, a.StartedAt, now))
+		c.check = nextMissing(a, now)
 		return c, false
 	case FoundAbsent, FoundNoAnswer:
 	}
 	if a.State != AttemptUnknown {
-		c.check = nextLook(missingLooks, a.StartedAt, dueLooks(missingLooks, a.StartedAt, now))
+		c.check = nextMissing(a, now)
 		return c, false
 	}
 	c.check = nextLook(unknownLooks, a.StartedAt, n)
@@ -203,6 +203,17 @@ func afterCheck(d Delivery, a Attempt, found Check, now time.Time) (c change, ok
 func provenAbsent(a Attempt, found Check, now time.Time) bool {
 	return found.Found == FoundAbsent && a.AbsentN+1 >= absentLooks &&
 		!a.AbsentSince.IsZero() && now.Sub(a.AbsentSince) >= absentSpan
+}
+
+// nextMissing is when to ask next about an accepted call: soon when a receipt
+// nobody vouches for says that it failed, else by the plan for missing ones.
+func nextMissing(a Attempt, now time.Time) time.Time {
+	if a.ReceiptCode != "" && !a.ReceiptAt.IsZero() {
+		if at := nextLook(doubtLooks, a.ReceiptAt, dueLooks(doubtLooks, a.ReceiptAt, now)); !at.IsZero() {
+			return at
+		}
+	}
+	return nextLook(missingLooks, a.StartedAt, dueLooks(missingLooks, a.StartedAt, now))
 }
 
 // dueLooks counts the look-ups of a plan whose time has come.

@@ -73,11 +73,14 @@ const (
 
 // unknownLooks: when to ask for a submission of unknown result, counted from
 // its call. missingLooks: when to ask for a receipt that did not come.
+// doubtLooks: when to ask again about a failure that an unsigned receipt tells,
+// counted from the receipt; the first look-up follows it at once.
 var (
 	unknownLooks = []time.Duration{
 		15 * time.Second, time.Minute, 5 * time.Minute, 12 * time.Minute, 30 * time.Minute,
 	}
 	missingLooks = []time.Duration{10 * time.Minute, 2 * time.Hour, 24 * time.Hour}
+	doubtLooks   = []time.Duration{5 * time.Second, 30 * time.Second, 2 * time.Minute, 10 * time.Minute}
 )
 
 // nextLook is the time of the look-up that follows n done ones, the zero time

@@ -151,6 +151,9 @@ func isHeld(alias string) string {
 // cancelBite is how many deliveries one transaction of a cancellation ends.
 const cancelBite = 1000
 
+// cancelAtOnce is how many of them a round of the housekeeping makes.
+const cancelAtOnce = 5
+
 // CancelRef withdraws everything of a reference that nobody has taken yet, and
 // returns how many it ended. It holds the reference first, so that nothing
 // leaves any more from then on, and works in bites: when it is interrupted, the
@@ -163,7 +166,7 @@ func (l *Ledger) CancelRef(ctx context.Context, refKind, refID string) (int64, e
 	if err != nil {
 		return 0, err
 	}
-	return l.cancelPlanned(ctx, refKind, refID)
+	return l.cancelPlanned(ctx, refKind, refID, 0)
 }
 
 // WithdrawTx is the first half of CancelRef: from its commit on nothing of the
@@ -173,10 +176,11 @@ func (l *Ledger) WithdrawTx(ctx context.Context, tx *db.Tx, refKind, refID strin
 	return l.hold(ctx, tx, hold{kind: refKind, id: refID, reason: "withdrawn", withdrawn: true})
 }
 
-// cancelPlanned ends what of a withdrawn reference is planned.
-func (l *Ledger) cancelPlanned(ctx context.Context, refKind, refID string) (total int64, err error) {
+// cancelPlanned ends what of a withdrawn reference is planned, by at most that
+// many transactions a channel (zero: all).
+func (l *Ledger) cancelPlanned(ctx context.Context, refKind, refID string, most int) (total int64, err error) {
 	for _, ch := range Channels() {
-		n, err := l.inBites(ctx, "cancel deliveries", cancelBite, func(ctx context.Context, tx *db.Tx, limit int) ([]Delivery, error) {
+		n, err := l.inBites(ctx, "cancel deliveries", bites{cancelBite, most}, func(ctx context.Context, tx *db.Tx, limit int) ([]Delivery, error) {
 			return l.cancelBite(ctx, tx, refKind, refID, ch, limit)
 		})
 		total += int64(n)
@@ -210,7 +214,8 @@ func (l *Ledger) cancelBite(ctx context.Context, tx *db.Tx, refKind, refID, chan
 
 // CancelWithdrawn ends what waits of withdrawn references: the rest of a
 // cancellation whose process died, and what came back since. It looks only at
-// references that have something planned.
+// references that have something planned, and does a part of the work at a
+// time, so that other housekeeping doesn't wait.
 func (l *Ledger) CancelWithdrawn(ctx context.Context) (int64, error) {
 	var total int64
 	done := make(map[string]bool)
@@ -224,7 +229,7 @@ func (l *Ledger) CancelWithdrawn(ctx context.Context) (int64, error) {
 			continue
 		}
 		done[key] = true
-		n, err := l.cancelPlanned(ctx, h.RefKind, h.RefID)
+		n, err := l.cancelPlanned(ctx, h.RefKind, h.RefID, cancelAtOnce)
 		total += n
 		if err != nil {
 			return total, err

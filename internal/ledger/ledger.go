@@ -26,10 +26,12 @@ type Ledger struct {
 
 	starts  *db.Batcher[startItem, startResult]
 	records *db.Batcher[recordItem, recordResult]
+	inflow  *db.Batcher[[]Receipt, struct{}]
 
 	mu      sync.Mutex
 	woken   map[Lane]chan struct{}
 	inbox   chan struct{}
+	doubts  chan struct{}
 	onWake  func(Lane)
 	finals  []final
 	telling bool          // a goroutine tells the other nodes
@@ -53,13 +55,14 @@ func Open(d *db.DB, clk clock.Clock, log *slog.Logger) *Ledger {
 	l := &Ledger{
 		db: d, clk: clk, log: log, id: db.NewID(),
 		woken: make(map[Lane]chan struct{}),
-		inbox: make(chan struct{}, 1), untold: make(map[Lane]bool),
+		inbox: make(chan struct{}, 1), doubts: make(chan struct{}, 1), untold: make(map[Lane]bool),
 	}
 	for _, lane := range Lanes() {
 		l.woken[lane] = make(chan struct{}, 1)
 	}
 	l.starts = db.NewBatcher(batchMost, 0, apart(l.startBatch, func(err error) startResult { return startResult{err: err} }))
 	l.records = db.NewBatcher(batchMost, 0, apart(l.recordBatch, func(err error) recordResult { return recordResult{err: err} }))
+	l.inflow = db.NewBatcher(batchMost, 0, l.takeReceipts)
 	return l
 }
 
@@ -107,17 +110,25 @@ func (l *Ledger) Wake(lane Lane) {
 	if !ok {
 		return
 	}
-	select {
-	case ch <- struct{}{}:
-	default: // it is awake already
-	}
+	signal(ch)
 }
 
 // Woken yields after Wake. One reader a lane.
 func (l *Ledger) Woken(lane Lane) <-chan struct{} { return l.woken[lane] }
 
-// Inbox yields after receipts were put. One reader.
+// Inbox yields after receipts were stored to be applied. One reader.
 func (l *Ledger) Inbox() <-chan struct{} { return l.inbox }
+
+// Doubts yields after a receipt came that the vendor must be asked about at
+// once (Lookups). One reader.
+func (l *Ledger) Doubts() <-chan struct{} { return l.doubts }
+
+func signal(ch chan struct{}) {
+	select {
+	case ch <- struct{}{}:
+	default: // it is known already
+	}
+}
 
 // announce wakes a lane here and on the other nodes.
 func (l *Ledger) announce(lane Lane) {
@@ -472,6 +483,7 @@ func counts(ctx context.Context, q db.Querier, query string, args ...any) ([]Cou
 func (l *Ledger) Stop() {
 	l.starts.Stop()
 	l.records.Stop()
+	l.inflow.Stop()
 	l.tellers.Wait()
 }
 

@@ -29,20 +29,60 @@ func (l *Ledger) Receipt(ctx context.Context, r Receipt) error {
 	return l.putReceipts(ctx, []Receipt{r}, 1, time.Now().Add(receiptTries[0]))
 }
 
-// PutReceipts stores receipts durably in one statement, to be applied soon
-// (ApplyReceipts): the vendor is answered as soon as it returns.
+// PutReceipts takes receipts durably, those of many pushes together: when it
+// returns, each is either applied or stored to be tried again, and the vendor
+// may be answered.
 func (l *Ledger) PutReceipts(ctx context.Context, list []Receipt) error {
 	if len(list) == 0 {
 		return nil
 	}
-	if err := l.putReceipts(ctx, list, 0, time.Now()); err != nil {
-		return err
+	_, err := l.inflow.Do(ctx, list)
+	return err
+}
+
+// applyPatience is how long receipts may take to be applied before they are
+// only stored: the vendor waits 700 ms for its answer.
+const applyPatience = 300 * time.Millisecond
+
+// takeReceipts applies receipts as they come, and stores what fits no call yet,
+// or everything when that doesn't work now.
+func (l *Ledger) takeReceipts(ctx context.Context, pushes [][]Receipt) ([]struct{}, error) {
+	var list []storedReceipt
+	for _, p := range pushes {
+		for _, r := range p {
+			list = append(list, storedReceipt{r: r})
+		}
 	}
-	select {
-	case l.inbox <- struct{}{}:
-	default:
+	done := make([]struct{}, len(pushes))
+	patient, cancel := context.WithTimeout(ctx, applyPatience)
+	matched, err := l.applyAll(patient, list)
+	cancel()
+	if err == nil {
+		return done, l.keepUnmatched(ctx, list, matched)
 	}
-	return nil
+	all := make([]Receipt, len(list))
+	for i, s := range list {
+		all[i] = s.r
+	}
+	if err := l.putReceipts(ctx, all, 0, time.Now()); err != nil {
+		return nil, err
+	}
+	signal(l.inbox)
+	return done, nil
+}
+
+// keepUnmatched stores receipts whose call is not known, once tried.
+func (l *Ledger) keepUnmatched(ctx context.Context, list []storedReceipt, matched []bool) error {
+	var strangers []Receipt
+	for i, s := range list {
+		if !matched[i] {
+			strangers = append(strangers, s.r)
+		}
+	}
+	if len(strangers) == 0 {
+		return nil
+	}
+	return l.putReceipts(ctx, strangers, 1, time.Now().Add(receiptTries[0]))
 }
 
 func (l *Ledger) putReceipts(ctx context.Context, list []Receipt, tries int64, tryAt time.Time) error {
@@ -199,9 +239,11 @@ func (l *Ledger) applyAll(ctx context.Context, list []storedReceipt) (matched []
 		return matched, nil
 	}
 	err = l.inTx(ctx, "apply receipts", len(list), func(ctx context.Context, tx *db.Tx, finish finishFunc) error {
-		_, err := tx.ExecContext(ctx, `delete from receipts where id `+db.InStrings(tx, "$1"), db.Strings(tx, stored))
-		if err != nil {
-			return fmt.Errorf("delete receipts: %w", err)
+		if len(stored) > 0 {
+			_, err := tx.ExecContext(ctx, `delete from receipts where id `+db.InStrings(tx, "$1"), db.Strings(tx, stored))
+			if err != nil {
+				return fmt.Errorf("delete receipts: %w", err)
+			}
 		}
 		w, err := l.lockSet(ctx, tx, deliveries)
 		if err != nil {
@@ -233,8 +275,11 @@ func (w *writeSet) receipt(ctx context.Context, tx *db.Tx, a Attempt, r Receipt)
 	d := w.deliveries[a.DeliveryID]
 	c, ok := afterReceipt(d, a, r, w.now)
 	at := r.At
-	if at.IsZero() {
+	if at.IsZero() || !r.Confirmed { // an unsigned time steers nothing
 		at = w.now
+	}
+	if !ok && c.check.Equal(w.now) {
+		tx.AfterCommit(func(context.Context) { signal(w.l.doubts) })
 	}
 	if ok {
 		if _, err := w.apply(ctx, tx, d.ID, a, c, Outcome{VendorID: r.VendorID}); err != nil {

@@ -236,7 +236,7 @@ func (l *Ledger) Expire(ctx context.Context) (int, error) {
 	if err != nil || !some {
 		return 0, err
 	}
-	return l.inBites(ctx, "expire deliveries", bite, func(ctx context.Context, tx *db.Tx, limit int) ([]Delivery, error) {
+	return l.inBites(ctx, "expire deliveries", bites{size: bite}, func(ctx context.Context, tx *db.Tx, limit int) ([]Delivery, error) {
 		return l.list(ctx, tx, `
 			with picked as materialized (
 				select d.id as pid from deliveries d where d.state = 'planned' and d.valid_until <= $1
@@ -253,7 +253,7 @@ func (l *Ledger) Lapse(ctx context.Context) (int, error) {
 	if err != nil || !some {
 		return 0, err
 	}
-	return l.inBites(ctx, "end the wait for receipts", bite, l.lapseBite)
+	return l.inBites(ctx, "end the wait for receipts", bites{size: bite}, l.lapseBite)
 }
 
 func (l *Ledger) lapseBite(ctx context.Context, tx *db.Tx, limit int) ([]Delivery, error) {
@@ -279,10 +279,17 @@ func (l *Ledger) lapseBite(ctx context.Context, tx *db.Tx, limit int) ([]Deliver
 	return list, nil
 }
 
+// bites bounds a piece of housekeeping.
+type bites struct {
+	size int // deliveries a transaction
+	most int // transactions; zero: as many as it takes
+}
+
 // inBites runs f until it ends fewer deliveries than it might. After a failing
 // listener it goes on one by one.
-func (l *Ledger) inBites(ctx context.Context, name string, limit int, f func(ctx context.Context, tx *db.Tx, limit int) ([]Delivery, error)) (total int, err error) {
-	for {
+func (l *Ledger) inBites(ctx context.Context, name string, b bites, f func(ctx context.Context, tx *db.Tx, limit int) ([]Delivery, error)) (total int, err error) {
+	limit := b.size
+	for round := 1; ; round++ {
 		n := 0
 		err := l.inTx(ctx, name, limit, func(ctx context.Context, tx *db.Tx, finish finishFunc) error {
 			list, err := f(ctx, tx, limit)
@@ -301,7 +308,7 @@ func (l *Ledger) inBites(ctx context.Context, name string, limit int, f func(ctx
 			return total, err
 		}
 		total += n
-		if n < limit {
+		if n < limit || round == b.most {
 			return total, nil
 		}
 	}

@@ -20,7 +20,7 @@ var deliveryColumns = []string{
 
 var attemptColumnList = []string{
 	"id", "delivery_id", "n", "channel", "account_id", "address", "state", "vendor_id", "code",
-	"started_at", "check_n", "check_at", "absent_n", "absent_since", "receipt_code",
+	"started_at", "check_n", "check_at", "absent_n", "absent_since", "receipt_code", "receipt_at",
 }
 
 func prefixed(table string, names []string) string {
@@ -79,11 +79,11 @@ func scanDeliveries(rows *sql.Rows) ([]Delivery, error) {
 
 func scanAttempt(s scanner) (Attempt, error) {
 	var (
-		a                           Attempt
-		started, check, absentSince db.Time
+		a                                    Attempt
+		started, check, absentSince, receipt db.Time
 	)
 	err := s.Scan(&a.ID, &a.DeliveryID, &a.N, &a.Channel, &a.AccountID, &a.Address, &a.State, &a.VendorID,
-		&a.Code, &started, &a.CheckN, &check, &a.AbsentN, &absentSince, &a.ReceiptCode)
+		&a.Code, &started, &a.CheckN, &check, &a.AbsentN, &absentSince, &a.ReceiptCode, &receipt)
 	if errors.Is(err, sql.ErrNoRows) {
 		return Attempt{}, ErrNotFound
 	}
@@ -91,7 +91,7 @@ func scanAttempt(s scanner) (Attempt, error) {
 		return Attempt{}, err
 	}
 	a.OutID = a.ID
-	a.StartedAt, a.CheckAt, a.AbsentSince = started.Time, check.Time, absentSince.Time
+	a.StartedAt, a.CheckAt, a.AbsentSince, a.ReceiptAt = started.Time, check.Time, absentSince.Time, receipt.Time
 	return a, nil
 }
 

@@ -139,7 +139,10 @@ type Attempt struct {
 	CheckAt     time.Time
 	AbsentN     int64
 	AbsentSince time.Time
+	// ReceiptCode and ReceiptAt are of the last receipt or look-up that named
+	// a code, believed or not.
 	ReceiptCode string
+	ReceiptAt   time.Time
 }
 
 // OutcomeKind is the closed list of what a vendor's answer can mean.

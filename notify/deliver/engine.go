@@ -82,12 +82,16 @@ const (
 	stopBudget = 8 * time.Second
 )
 
+// defaultWorkers are calls at the same time. A vendor that answers within
+// 100 ms takes ten a second from each worker: the emergency lane must submit
+// 5,000 within ten seconds. Idle workers cost nothing, and more of them make
+// larger batches of what the ledger writes before and after the calls.
 var defaultWorkers = map[ledger.Lane]int{
-	ledger.LaneEmergency: 8,
+	ledger.LaneEmergency: 64,
 	ledger.LaneReply:     16,
 	ledger.LaneCard:      8,
-	ledger.LaneNormal:    4,
-	ledger.LaneBulk:      16,
+	ledger.LaneNormal:    16,
+	ledger.LaneBulk:      64,
 }
 
 // Engine runs the lanes. Make it with New, run it once with Run.
@@ -109,6 +113,7 @@ type Engine struct {
 	inHand   atomic.Int64  // claimed, not yet recorded
 	progress atomic.Uint64 // counts everything that happened
 	rounds   map[ledger.Lane]*atomic.Uint64
+	urgent   urgency
 }
 
 // New makes an engine for the channels of the senders.
@@ -307,6 +312,8 @@ func (e *Engine) maintain(ctx context.Context, recoverStale bool) {
 	}
 	_, err := e.l.Expire(ctx)
 	e.tell(ctx, "expire deliveries", err)
+	_, err = e.l.CancelWithdrawn(ctx)
+	e.tell(ctx, "cancel withdrawn deliveries", err)
 	_, err = e.l.Lapse(ctx)
 	e.tell(ctx, "end waits for receipts", err)
 	e.applyReceipts(ctx)
@@ -378,6 +385,9 @@ func (r *runner) giveBack() {
 		return
 	}
 	r.e.inHand.Add(-int64(len(list)))
+	if r.lane == ledger.LaneEmergency {
+		r.e.urgent.add(-len(list))
+	}
 	ctx, cancel := context.WithTimeout(r.e.calls, 2*time.Second)
 	defer cancel()
 	if err := r.e.l.Release(ctx, time.Time{}, list...); err != nil {
@@ -447,6 +457,9 @@ func (r *runner) claim(ctx context.Context, room int) (n int, wait time.Duration
 	q.Except, free = e.sources.closed(r.lane)
 	list, next, err := e.l.ClaimNext(ctx, q)
 	e.tell(ctx, "claim deliveries", err)
+	if r.lane == ledger.LaneEmergency {
+		e.urgent.add(len(list))
+	}
 	for _, d := range list {
 		e.inHand.Add(1)
 		r.queue <- d // room was counted, and only this goroutine fills
@@ -475,7 +488,13 @@ func (r *runner) work() {
 			default:
 			}
 		}
+		if r.lane == ledger.LaneBulk || r.lane == ledger.LaneNormal {
+			r.e.urgent.giveWay(r.e.stopping)
+		}
 		r.e.deliver(r.lane, d)
+		if r.lane == ledger.LaneEmergency {
+			r.e.urgent.add(-1)
+		}
 		r.e.inHand.Add(-1)
 		r.e.progress.Add(1)
 	}

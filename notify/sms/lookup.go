@@ -27,6 +27,7 @@ func (s *Service) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-s.o.Ledger.Doubts():
 		case <-tick.C:
 		}
 		err := s.round(ctx)

@@ -32,7 +32,7 @@ type Options struct {
 	// Base is the simulator's address, "http://127.0.0.1:8090/dysmsapi.aliyuncs.com";
 	// empty: the vendor, over HTTPS only.
 	Base      string
-	Workers   int // calls at the same time; default 32
+	Workers   int // calls at the same time; default 192: all that the lanes may make
 	Directory Directory
 	Ledger    *ledger.Ledger
 	DB        *db.DB
@@ -50,10 +50,14 @@ type Service struct {
 	client *client
 }
 
+// defaultWorkers is more than the lanes have together, so that an emergency
+// never waits for a client behind a survey. A client costs next to nothing.
+const defaultWorkers = 192
+
 // New makes the service. It fails only on a base address that is none.
 func New(o Options) (*Service, error) {
 	if o.Workers <= 0 {
-		o.Workers = 32
+		o.Workers = defaultWorkers
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
