@@ -16,13 +16,11 @@ import (
 	"guanjia/internal/staff"
 )
 
-// RefNotice, RefCanary and RefReminder are the reference kinds of a notice's
-// deliveries; the reference id is the notice's. The first rows of a large
-// notice have a kind of their own, so that the rest can be held while they are
-// watched, and the reminder is counted apart from the notice.
+// RefNotice and RefReminder are the reference kinds of a notice's deliveries;
+// the reference id is the notice's. The reminder before planned work is counted
+// apart from the notice.
 const (
 	RefNotice   = "notice"
-	RefCanary   = "notice_canary"
 	RefReminder = "notice_reminder"
 )
 
@@ -93,7 +91,12 @@ type Scope struct {
 	Entrances []string `json:"entrances,omitempty" yaml:"entrances,omitempty"` // "3-2"
 	Units     []string `json:"units,omitempty" yaml:"units,omitempty"`         // "3-2-1201"
 	Floors    string   `json:"floors,omitempty" yaml:"floors,omitempty"`       // "10-18", "20-", "-3", "5"
-	Roles     []string `json:"roles,omitempty" yaml:"roles,omitempty"`
+	Roles     []string `json:"roles,omitempty" yaml:"roles,omitempty"`         // owner, tenant, ...; empty: everybody (R-122)
+}
+
+// whole tells whether no place is named.
+func (s Scope) whole() bool {
+	return len(s.Buildings)+len(s.Entrances)+len(s.Units) == 0 && s.Floors == ""
 }
 
 // Draft is a notice as somebody writes it: the fields of POST /api/v1/notices
@@ -121,6 +124,10 @@ type Draft struct {
 	// Forms are further forms of publication (poster, screen, loudspeaker:
 	// R-174), ticked off by a person in the register.
 	Forms []string `json:"forms,omitempty" yaml:"forms,omitempty"`
+
+	// unsaid are fields that whoever wrote one line must still say: an empty
+	// scope in a file is the whole project, in a chat it was forgotten.
+	unsaid []string
 }
 
 // maxDraft bounds what is read, in bytes.
@@ -249,7 +256,15 @@ type Notice struct {
 	CancelledAt Time `json:"cancelled_at"`
 	RemindAt    Time `json:"remind_at"`
 
-	version int64
+	ProjectName string `json:"project_name"`
+
+	facts      facts
+	chainID    string
+	over       bool
+	frozenAt   time.Time
+	freedAt    time.Time
+	validUntil time.Time
+	version    int64
 }
 
 // By is who acts: a member or an administrator, or the house itself.
@@ -399,10 +414,4 @@ type Filter struct {
 	Project string // id
 	Cursor  string
 	Limit   int // 1 to 200, 0 means 50
-}
-
-// ScopeOf gives the scope as estate knows it.
-func (n Notice) ScopeOf(withVacant bool) estate.Scope {
-	s := n.Scope
-	return estate.Scope{ProjectID: n.ProjectID, Buildings: s.Buildings, Entrances: s.Entrances, Units: s.Units, Floors: s.Floors, Roles: s.Roles, WithVacant: withVacant}
 }

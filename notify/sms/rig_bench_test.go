@@ -40,9 +40,9 @@ func BenchmarkBroadcast(b *testing.B) {
 			}
 			var r *rig
 			if engine == "postgres" {
-				r = newRig(b, dbtest.Open(b, dbtest.Postgres(b)), rigOptions{workers: 128})
+				r = newRig(b, dbtest.Open(b, dbtest.Postgres(b)), rigOptions{})
 			} else {
-				r = newRig(b, d(b), rigOptions{workers: 128})
+				r = newRig(b, d(b), rigOptions{})
 			}
 			for i := range b.N {
 				bare := bareLoop(b, r, n, strconv.Itoa(1300+i%100))
@@ -60,7 +60,7 @@ func ourLoop(b *testing.B, r *rig, n int, prefix, ref string) float64 {
 	r.handler = r.s
 	r.put(ref, prefix, n, nil)
 	began := time.Now()
-	_, stop := r.engine(deliver.Options{Workers: map[ledger.Lane]int{ledger.LaneBulk: 64}})
+	_, stop := r.engine(deliver.Options{})
 	until(b, "all delivered", 5*time.Minute, func() bool {
 		time.Sleep(50 * time.Millisecond)
 		return r.states(ref)[ledger.Delivered] == int64(n)
