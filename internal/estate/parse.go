@@ -43,9 +43,9 @@ func ParseUnit(s string) (UnitRef, bool) {
 		if parts[0].mark != markBuilding {
 			return UnitRef{}, false
 		}
-		ref = UnitRef{Building: parts[0].value, Room: parts[1].value}
+		ref = UnitRef{Building: parts[0].value, Room: parts[1].room()}
 	case 3:
-		ref = UnitRef{Building: parts[0].value, Entrance: parts[1].value, Room: parts[2].value}
+		ref = UnitRef{Building: parts[0].value, Entrance: parts[1].value, Room: parts[2].room()}
 	default:
 		return UnitRef{}, false
 	}
@@ -80,6 +80,16 @@ var unitMarks = []struct {
 type unitPart struct {
 	value string
 	mark  int
+	zero  bool // written with a zero before it
+}
+
+// room is the value as a room number: a shop 05 keeps its zero, since one digit
+// is no room and 3-2-5 may be a date.
+func (p unitPart) room() string {
+	if p.zero && len(p.value) == 1 && p.value != "0" {
+		return "0" + p.value
+	}
+	return p.value
 }
 
 // unitParts cuts folded text into numbers with their marks. Anything that is
@@ -97,7 +107,7 @@ func unitParts(s string) ([]unitPart, bool) {
 		if n == 0 || len(parts) == 3 {
 			return nil, false
 		}
-		p := unitPart{value: codeValue(s[:n])}
+		p := unitPart{value: codeValue(s[:n]), zero: n > 1 && s[0] == '0'}
 		s = s[n:]
 		p.mark, s = cutMarks(s)
 		if p.value == "" {

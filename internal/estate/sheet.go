@@ -647,7 +647,7 @@ func (s *sheetReader) place(r row) (SheetUnit, bool) {
 			s.problem(r, roomCol, RowBadRoom, "value", room)
 			return u, false
 		}
-		u.Room = parts[0].value
+		u.Room = parts[0].room()
 		if len(u.Room) == 1 && u.Kind == KindShop {
 			u.Room = "0" + u.Room
 		}

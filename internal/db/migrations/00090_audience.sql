@@ -30,3 +30,35 @@ FROM residents r
 UNION ALL
 SELECT b.company_id, b.resident_id, 'template', 'wechat', b.account_id, b.openid, (b.openid IS NULL)
 FROM bindings b;
+
+-- An import writes what it will change here, in small transactions, and moves
+-- it into the tables by one: all or nothing, and nobody waits long.
+CREATE TABLE import_staging (
+    import_id   text NOT NULL,
+    n           bigint NOT NULL,
+    company_id  text NOT NULL,
+    staged_at   timestamptz NOT NULL,
+    op          text NOT NULL,
+    id          text NOT NULL,
+    parent_id   text NOT NULL, -- of an entrance its building, of a unit its entrance, of a home its unit
+    resident_id text NOT NULL,
+    code        text NOT NULL, -- of a place; of a unit the whole
+    building    text NOT NULL,
+    entrance    text NOT NULL,
+    room        text NOT NULL,
+    floor       bigint NOT NULL,
+    kind        text NOT NULL,
+    vacant      boolean NOT NULL,
+    name        text NOT NULL,
+    phone       text NOT NULL,
+    role        text NOT NULL,
+    PRIMARY KEY (import_id, n)
+);
+CREATE INDEX import_staging_op ON import_staging (import_id, op);
+CREATE INDEX import_staging_age ON import_staging (company_id, staged_at);
+
+-- Raised by every import: a plan that was made before another import is refused.
+CREATE TABLE estate_versions (
+    company_id text PRIMARY KEY,
+    version    bigint NOT NULL
+);
