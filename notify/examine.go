@@ -33,6 +33,8 @@ type facts struct {
 	Warnings   []Problem             `json:"warnings"`
 	Preview    Preview               `json:"preview"`
 	Filled     []string              `json:"filled"`
+	// CanaryTo is the number of the last row that leaves first; 0: all at once.
+	CanaryTo int64 `json:"canary_to,omitempty"`
 }
 
 // rules are those of a kind, or for one that answers another notice those of

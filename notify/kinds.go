@@ -100,6 +100,9 @@ type catalogue struct {
 	Kinds    map[string]*kind  `yaml:"kinds"`
 	Outcomes map[string]string `yaml:"outcomes"`
 	Told     []string          `yaml:"told"`
+	Personal []string          `yaml:"personal"`
+	Dead     []string          `yaml:"dead"`
+	Reasons  map[string]string `yaml:"reasons"`
 
 	meals, night []calendar.Period
 	order        []string // kinds in the order of the file

@@ -7,6 +7,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"guanjia/internal/calendar"
 	"guanjia/internal/estate"
 )
 
@@ -273,4 +274,25 @@ func quietEnd(at time.Time, from, to string) (time.Time, bool) {
 		}
 	}
 	return time.Time{}, false
+}
+
+// overlaps names the first of the windows of a day that a stretch of time
+// touches.
+func overlaps(windows []calendar.Period, from, to time.Time) (string, bool) {
+	from, to = from.In(localTime()), to.In(localTime())
+	y, m, d := from.Date()
+	for day := range 8 { // a week tells as much as a month
+		midnight := time.Date(y, m, d+day, 0, 0, 0, 0, localTime())
+		if !midnight.Before(to) {
+			return "", false
+		}
+		for _, w := range windows {
+			begin := midnight.Add(time.Duration(w.From) * time.Minute)
+			end := midnight.Add(time.Duration(w.To) * time.Minute)
+			if begin.Before(to) && from.Before(end) {
+				return w.From.String() + "-" + w.To.String(), true
+			}
+		}
+	}
+	return "", false
 }

@@ -232,8 +232,13 @@ type Notice struct {
 	CostFen   int                   `json:"cost_fen"`
 	Problems  []Problem             `json:"problems"`
 	Warnings  []Problem             `json:"warnings"`
-	Preview   Preview               `json:"preview"`
-	OfID      string                `json:"of_id,omitempty"`
+	// Filled are the fields that were completed from kind, project or the
+	// notice that it answers.
+	Filled []string `json:"filled"`
+	// RemindCostFen is what the reminder before the start will cost besides.
+	RemindCostFen int     `json:"remind_cost_fen,omitempty"`
+	Preview       Preview `json:"preview"`
+	OfID          string  `json:"of_id,omitempty"`
 
 	Author       string `json:"author"` // userid
 	AuthorName   string `json:"author_name"`
