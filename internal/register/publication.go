@@ -121,19 +121,15 @@ var (
 
 // Register reads and writes the registers. Safe for concurrent use.
 type Register struct {
-	db       *db.DB
-	clock    clock.Clock
-	book     *wording.Book
-	settings func(companyID string) company.Settings
+	db        *db.DB
+	clock     clock.Clock
+	book      *wording.Book
+	companies *company.Store
 }
 
-// New builds a Register. The settings of a company name its form codes; nil
-// means the defaults for all.
-func New(d *db.DB, c clock.Clock, b *wording.Book, settings func(companyID string) company.Settings) *Register {
-	if settings == nil {
-		settings = func(string) company.Settings { return company.DefaultSettings() }
-	}
-	return &Register{db: d, clock: c, book: b, settings: settings}
+// New builds a Register.
+func New(d *db.DB, c clock.Clock, b *wording.Book, companies *company.Store) *Register {
+	return &Register{db: d, clock: c, book: b, companies: companies}
 }
 
 // PublicationTx puts a row into the register when something is drafted, or

@@ -37,10 +37,10 @@ func run(t *testing.T, test func(t *testing.T, s suite)) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s := suite{register.New(d, clock.NewManual(start), book, nil), d}
 		companies := company.New(d, sealer)
+		s := suite{register.New(d, clock.NewManual(start), book, companies), d}
 		s.inTx(t, func(ctx context.Context, tx *db.Tx) error {
-			return errors.Join(companies.CreateTx(ctx, tx, company.Company{ID: "c1", Settings: company.DefaultSettings()}),
+			return errors.Join(companies.CreateTx(ctx, tx, company.Company{ID: "c1", Name: "青禾物业", Settings: company.DefaultSettings()}),
 				companies.CreateTx(ctx, tx, company.Company{ID: "c2", Settings: company.DefaultSettings()}))
 		})
 		test(t, s)
