@@ -1,6 +1,7 @@
 package db
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -65,6 +66,26 @@ func TimeParam(q Querier, placeholder string) string {
 		return "cast(" + placeholder + " as timestamptz)"
 	}
 	return "cast(" + placeholder + " as text)"
+}
+
+// PreferIndexes makes PostgreSQL reach rows by their indexes in the rest of the
+// transaction, and plan each statement by the tables as they are now; it does
+// nothing on SQLite, which always does so. It is for transactions that write
+// lists (InStrings, Rows) into a table that grows fast: the planner doesn't know
+// how short a list is, and a prepared statement keeps the plan that was right
+// while the table was nearly empty. Measured: the first broadcast of a fresh
+// database read the whole table for every batch.
+func PreferIndexes(ctx context.Context, tx *Tx) error {
+	if tx.Engine() != EnginePostgres {
+		return nil
+	}
+	_, err := tx.ExecContext(ctx, `
+		select set_config('plan_cache_mode', 'force_custom_plan', true), set_config('enable_seqscan', 'off', true),
+			set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)`)
+	if err != nil {
+		return fmt.Errorf("prefer indexes: %w", err)
+	}
+	return nil
 }
 
 // Col is a column that Rows yields. Make it with TextCol, IntCol, BoolCol,

@@ -137,7 +137,7 @@ func (l *Ledger) ClaimNext(ctx context.Context, q ClaimQuery) (list []Delivery, 
 	if now.IsZero() {
 		now = l.clk.Now()
 	}
-	sources, err := l.Sources(ctx, q.Lane)
+	sources, err := l.sourcesOf(ctx, q.Lane)
 	if err != nil {
 		return nil, time.Time{}, err
 	}
@@ -169,6 +169,9 @@ func (l *Ledger) ClaimNext(ctx context.Context, q ClaimQuery) (list []Delivery, 
 		}
 		list = append(list, got...)
 	}
+	if len(list) < q.Limit {
+		l.paths.forget(q.Lane)
+	}
 	slices.SortFunc(list, func(a, b Delivery) int {
 		if c := a.DueAt.Compare(b.DueAt); c != 0 {
 			return c
@@ -190,9 +193,14 @@ func (q ClaimQuery) wants(s Source) bool {
 
 func (l *Ledger) claimSource(ctx context.Context, q ClaimQuery, s Source, now time.Time, limit int) ([]Delivery, error) {
 	w := l.db.Writer()
-	unheld := ""
-	if s.Tail == "" { // a bulk was asked for as a whole
-		unheld = ` and not ` + isHeld("d")
+	args := []any{l.leaseEnd(q.Lease), l.id, db.At(now), string(q.Lane), s.source(), limit}
+	further := ""
+	switch at, ok := l.paths.cursor(q.Lane, s); {
+	case s.Tail == "": // a bulk was asked for as a whole
+		further = ` and not ` + isHeld("d")
+	case ok:
+		further = ` and (d.due_at, d.root_id) > (` + db.TimeParam(w, "$7") + `, $8)`
+		args = append(args, db.At(at.due), at.root)
 	}
 	// Materialized, because PostgreSQL may run a sub-select with a limit once a
 	// row and then claims far more than the limit (seen). The inner select walks
@@ -202,7 +210,7 @@ func (l *Ledger) claimSource(ctx context.Context, q ClaimQuery, s Source, now ti
 		with picked as materialized (
 			select d.id as pid from deliveries d
 			where d.state = 'planned' and d.lane = $4 and d.source = $5 and d.due_at <= $3
-			  and (d.valid_until is null or d.valid_until > $3)`+unheld+`
+			  and (d.valid_until is null or d.valid_until > $3)`+further+`
 			  and (d.order_key = '' or not exists (
 			        select 1 from deliveries e
 			        where e.order_key = d.order_key and e.order_key <> '' and e.root_id < d.root_id
@@ -212,13 +220,16 @@ func (l *Ledger) claimSource(ctx context.Context, q ClaimQuery, s Source, now ti
 		update deliveries set state = 'claimed', lease_until = $1, lease_by = $2, updated_at = $3
 		from picked where deliveries.id = picked.pid and deliveries.state = 'planned'
 		returning `+columns("deliveries"),
-		l.leaseEnd(q.Lease), l.id, db.At(now), string(q.Lane), s.source(), limit)
+		args...)
 	if err != nil {
 		return nil, fmt.Errorf("claim deliveries: %w", err)
 	}
 	list, err := scanDeliveries(rows)
 	if err != nil {
 		return nil, fmt.Errorf("claim deliveries: %w", err)
+	}
+	if s.Tail != "" {
+		l.paths.walked(q.Lane, s, list, len(list) == limit)
 	}
 	return list, nil
 }

@@ -215,40 +215,35 @@ func (l *Ledger) claimReceipts(ctx context.Context, limit int) ([]storedReceipt,
 // transaction that also deletes the stored ones. matched tells which of them
 // had an attempt.
 func (l *Ledger) applyAll(ctx context.Context, list []storedReceipt) (matched []bool, err error) {
-	matched = make([]bool, len(list))
 	if len(list) == 0 {
-		return matched, nil
-	}
-	found, err := l.attemptsOf(ctx, list)
-	if err != nil {
-		return nil, err
-	}
-	var deliveries, attemptIDs, stored []string
-	for i := range list {
-		a, ok := found[i]
-		if !ok {
-			continue
-		}
-		matched[i] = true
-		deliveries, attemptIDs = append(deliveries, a.DeliveryID), append(attemptIDs, a.ID)
-		if list[i].id != "" {
-			stored = append(stored, list[i].id)
-		}
-	}
-	if len(deliveries) == 0 {
-		return matched, nil
+		return nil, nil
 	}
 	err = l.inTx(ctx, "apply receipts", len(list), func(ctx context.Context, tx *db.Tx, finish finishFunc) error {
-		if len(stored) > 0 {
-			_, err := tx.ExecContext(ctx, `delete from receipts where id `+db.InStrings(tx, "$1"), db.Strings(tx, stored))
-			if err != nil {
-				return fmt.Errorf("delete receipts: %w", err)
+		matched = make([]bool, len(list))
+		found, err := l.attemptsOf(ctx, tx, list)
+		if err != nil || len(found) == 0 {
+			return err
+		}
+		var deliveries, attemptIDs, stored []string
+		for i, s := range list {
+			a, ok := found[i]
+			if !ok {
+				continue
 			}
+			matched[i] = true
+			deliveries, attemptIDs = append(deliveries, a.DeliveryID), append(attemptIDs, a.ID)
+			if s.id != "" {
+				stored = append(stored, s.id)
+			}
+		}
+		if err := l.deleteReceipts(ctx, tx, stored); err != nil {
+			return err
 		}
 		w, err := l.lockSet(ctx, tx, deliveries)
 		if err != nil {
 			return err
 		}
+		// Once more, as they are under the lock.
 		attempts, err := attemptsByID(ctx, tx, attemptIDs)
 		if err != nil {
 			return err
@@ -267,6 +262,17 @@ func (l *Ledger) applyAll(ctx context.Context, list []storedReceipt) (matched []
 		return w.flush(ctx, tx, finish)
 	})
 	return matched, err
+}
+
+func (l *Ledger) deleteReceipts(ctx context.Context, tx *db.Tx, ids []string) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	_, err := tx.ExecContext(ctx, `delete from receipts where id `+db.InStrings(tx, "$1"), db.Strings(tx, ids))
+	if err != nil {
+		return fmt.Errorf("delete receipts: %w", err)
+	}
+	return nil
 }
 
 // receipt decides what one receipt changes and returns the attempt as it then
@@ -298,41 +304,46 @@ func (w *writeSet) receipt(ctx context.Context, tx *db.Tx, a Attempt, r Receipt)
 // the vendor's id. What the vendor claims must fit ours in channel and account,
 // and in the address where it names one: a forged receipt that guesses an id
 // moves nothing of somebody else.
-func (l *Ledger) attemptsOf(ctx context.Context, list []storedReceipt) (map[int]Attempt, error) {
+func (l *Ledger) attemptsOf(ctx context.Context, q db.Querier, list []storedReceipt) (map[int]Attempt, error) {
 	var outIDs, vendorIDs []string
 	for _, s := range list {
 		if s.r.OutID != "" {
 			outIDs = append(outIDs, s.r.OutID)
 		}
-		if s.r.VendorID != "" {
+	}
+	found := make(map[int]Attempt, len(list))
+	byOut, err := l.attemptsWhere(ctx, q, `a.id`, outIDs)
+	if err != nil {
+		return nil, err
+	}
+	known := make(map[string]Attempt, len(byOut))
+	for _, a := range byOut {
+		known[a.ID] = a
+	}
+	for i, s := range list {
+		a, ok := known[s.r.OutID]
+		switch {
+		case ok && s.r.fits(a):
+			found[i] = a
+		case s.r.VendorID != "":
 			vendorIDs = append(vendorIDs, s.r.VendorID)
 		}
 	}
-	found := make(map[int]Attempt, len(list))
-	byOut, err := l.attemptsWhere(ctx, `a.id`, outIDs)
+	byVendor, err := l.attemptsWhere(ctx, q, `a.vendor_id <> '' and a.vendor_id`, vendorIDs)
 	if err != nil {
 		return nil, err
 	}
-	for i, s := range list {
-		for _, a := range byOut {
-			if a.ID == s.r.OutID && s.r.fits(a) {
-				found[i] = a
-			}
-		}
-	}
-	if len(found) == len(list) {
-		return found, nil
-	}
-	byVendor, err := l.attemptsWhere(ctx, `a.vendor_id <> '' and a.vendor_id`, vendorIDs)
-	if err != nil {
-		return nil, err
+	// The platform's ids of different accounts might be the same.
+	ofVendor := make(map[string][]Attempt, len(byVendor))
+	for _, a := range byVendor {
+		ofVendor[a.VendorID] = append(ofVendor[a.VendorID], a)
 	}
 	for i, s := range list {
 		if _, ok := found[i]; ok || s.r.VendorID == "" {
 			continue
 		}
-		for _, a := range byVendor {
-			if a.VendorID == s.r.VendorID && s.r.fits(a) {
+		for _, a := range ofVendor[s.r.VendorID] {
+			if s.r.fits(a) {
 				found[i] = a
 				break
 			}
@@ -345,12 +356,12 @@ func (r Receipt) fits(a Attempt) bool {
 	return r.Channel == a.Channel && r.AccountID == a.AccountID && (r.Address == "" || r.Address == a.Address)
 }
 
-func (l *Ledger) attemptsWhere(ctx context.Context, column string, ids []string) ([]Attempt, error) {
+func (l *Ledger) attemptsWhere(ctx context.Context, q db.Querier, column string, ids []string) ([]Attempt, error) {
 	if len(ids) == 0 {
 		return nil, nil
 	}
-	rows, err := l.db.QueryContext(ctx, `select `+attemptColumns("a")+` from attempts a
-		where `+column+` `+db.InStrings(l.db, "$1")+` order by a.id`, db.Strings(l.db, ids))
+	rows, err := q.QueryContext(ctx, `select `+attemptColumns("a")+` from attempts a
+		where `+column+` `+db.InStrings(q, "$1")+` order by a.id`, db.Strings(q, ids))
 	if err != nil {
 		return nil, fmt.Errorf("find attempts: %w", err)
 	}
