@@ -424,6 +424,7 @@ func (l *Ledger) whyNot(ctx context.Context, tx *db.Tx, id string, now time.Time
 			return fmt.Errorf("give held delivery back: %w", err)
 		}
 		if n == 1 {
+			tx.AfterCommit(func(context.Context) { l.paths.reset() })
 			return ErrHeld
 		}
 	}

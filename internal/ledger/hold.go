@@ -71,6 +71,7 @@ func (l *Ledger) FreePartTx(ctx context.Context, tx *db.Tx, refKind, refID, part
 		return fmt.Errorf("free deliveries: %w", err)
 	}
 	tx.AfterCommit(func(context.Context) {
+		l.paths.reset()
 		for _, lane := range Lanes() {
 			l.announce(lane)
 		}

@@ -86,6 +86,14 @@ func (p *paths) forget(lane Lane) {
 	delete(p.sources, lane)
 }
 
+// reset forgets everything: deliveries were given back or freed.
+func (p *paths) reset() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	clear(p.sources)
+	clear(p.cursors)
+}
+
 func (p *paths) cursor(lane Lane, s Source) (cursor, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
