@@ -34,6 +34,7 @@ type Card struct {
 	Note    string // a longer line under the title
 	Rows    []Row
 	Buttons []Button // 1 to 6
+	Links   []Link   // at most 3
 	// Urgent cards may use what is kept back of a chat's allowance.
 	Urgent bool
 	// CaseID, QueueID and Rev say what the card shows; Rev is the case's version.
@@ -44,6 +45,9 @@ type Card struct {
 
 // Row is one line of a card.
 type Row struct{ Key, Value string }
+
+// Link leads out of the chat, to a page that asks who opens it.
+type Link struct{ Text, URL string }
 
 // Button is one button of a card. Its Key says what to do, to which case, seen
 // in which state.
@@ -67,10 +71,13 @@ const (
 // Cards draws cards from what the desk has now. A card that is drawn late
 // shows the present state, never the one of the moment when it was planned.
 type Cards struct {
-	desk  Desk
-	staff Staff
-	book  *wording.Book
-	now   func() time.Time
+	desk    Desk
+	staff   Staff
+	book    *wording.Book
+	now     func() time.Time
+	notices *NoticeDesk // nil where there are none
+	link    func(caseNo string) string
+	files   func(ctx context.Context, caseID string) (desk.Files, error)
 }
 
 // NewCards makes Cards; now is the product's clock.
@@ -127,13 +134,20 @@ func (c *Cards) draw(ctx context.Context, k desk.Case, taskID, note string) (Car
 		Urgent:  k.Emergency(),
 	}
 	card.Buttons = c.buttons(k)
+	if c.link != nil {
+		card.Links = []Link{{Text: c.book.Label("card", "open"), URL: c.link(k.No)}}
+	}
+	desc, err := c.desc(ctx, k)
+	if err != nil {
+		return Card{}, err
+	}
 	switch {
 	case note != "" && runes(note) <= maxDesc:
 		card.Desc = note
 	case note != "":
-		card.Desc, card.Note = c.desc(k), cut(note, maxNote)
+		card.Desc, card.Note = desc, cut(note, maxNote)
 	default:
-		card.Desc = c.desc(k)
+		card.Desc = desc
 	}
 	return card, nil
 }
@@ -163,22 +177,35 @@ func (c *Cards) what(k desk.Case) string {
 	}
 }
 
+// where is the place that the desk sends people to.
 func (c *Cards) where(k desk.Case) string {
-	switch {
-	case k.Unit != "":
-		return k.Unit
-	case k.Building != "":
-		return k.Building + c.book.Label("card", "building")
-	default:
-		return c.book.Label("card", "nowhere")
+	if where := k.Where(c.book); where != "" {
+		return where
 	}
+	return c.book.Label("card", "nowhere")
 }
 
-func (c *Cards) desc(k desk.Case) string {
+// desc is what stands below the title: that it is urgent, and what pictures and
+// voice there are.
+func (c *Cards) desc(ctx context.Context, k desk.Case) (string, error) {
+	var parts []string
 	if k.Emergency() {
-		return cut(c.book.Label("priority", desk.PriorityEmergency), maxDesc)
+		parts = append(parts, c.book.Label("priority", desk.PriorityEmergency))
 	}
-	return ""
+	if c.files != nil {
+		n, err := c.files(ctx, k.ID)
+		if err != nil {
+			return "", fmt.Errorf("draw card: count files: %w", err)
+		}
+		words, err := desk.FilesWords(c.book, n)
+		if err != nil {
+			return "", err
+		}
+		if words != "" {
+			parts = append(parts, words)
+		}
+	}
+	return cut(strings.Join(parts, " · "), maxDesc), nil
 }
 
 func (c *Cards) rows(k desk.Case, queueName string) []Row {
@@ -261,13 +288,21 @@ func parseKey(key string) (verb, no string, rev int64, ok bool) {
 	return parts[0], parts[1], rev, true
 }
 
-// parseTaskID reads the case number out of a card's TaskID.
+// parseTaskID reads the number of a case or notice out of a card's TaskID.
 func parseTaskID(id string) (no string, ok bool) {
 	parts := strings.Split(id, "-")
-	if len(parts) < 3 || parts[0] != "case" || !strings.HasPrefix(parts[2], "r") {
+	if len(parts) < 3 || parts[0] != "case" && parts[0] != noticeTask || !strings.HasPrefix(parts[2], "r") {
 		return "", false
 	}
 	return parts[1], true
+}
+
+// Notice draws the card of a notice.
+func (c *Cards) Notice(ctx context.Context, companyID, noticeID, suffix string) (Card, error) {
+	if c.notices == nil {
+		return Card{}, fmt.Errorf("draw card: this work group has no notices")
+	}
+	return c.notices.Card(ctx, companyID, noticeID, suffix)
 }
 
 // Digest draws one card for all that waits in a queue: it stands for the cards

@@ -16,6 +16,12 @@ type Desk interface {
 	Events(ctx context.Context, caseID string) ([]desk.Event, error)
 	Claim(ctx context.Context, by desk.By, caseID string) (desk.Case, error)
 	Reply(ctx context.Context, by desk.By, caseID, text string) (c desk.Case, hold time.Duration, err error)
+	Override(ctx context.Context, by desk.By, caseID, text string) (c desk.Case, hold time.Duration, err error)
+	Draft(ctx context.Context, by desk.By, caseID, text string) (desk.Case, error)
+	Approve(ctx context.Context, by desk.By, caseID string) (c desk.Case, hold time.Duration, err error)
+	Reject(ctx context.Context, by desk.By, caseID, reason string) (desk.Case, error)
+	Return(ctx context.Context, by desk.By, caseID, reason string) (desk.Case, error)
+	Promise(ctx context.Context, by desk.By, caseID string, at time.Time, reason string) (desk.Case, error)
 	Note(ctx context.Context, by desk.By, caseID, text string) (desk.Case, error)
 	Transfer(ctx context.Context, by desk.By, caseID, queueNameOrID, reason string) (desk.Case, error)
 	Handle(ctx context.Context, by desk.By, caseID, measures string) (desk.Case, error)
@@ -41,16 +47,10 @@ type Staff interface {
 	BindGroup(ctx context.Context, by staff.Member, c Chat, queueName string) (string, error)
 	// StartBind sends a code to a member's registered phone; phone is 11 digits.
 	StartBind(ctx context.Context, companyID, from, phone string) error
+	// WhoMay gives the members who have a right and may be asked to use it.
+	WhoMay(ctx context.Context, companyID string, right staff.Right) ([]staff.Member, error)
 	// ConfirmBind ends it.
 	ConfirmBind(ctx context.Context, companyID, from, code string) (staff.Member, error)
-}
-
-// Notices is the part of notify that the work group drives.
-type Notices interface {
-	// Notice composes a notice from what follows 通知.
-	Notice(ctx context.Context, by desk.By, m Message, text string) (Answer, error)
-	// Confirm sends or drops the notice that this chat has open.
-	Confirm(ctx context.Context, by desk.By, m Message, send bool) (Answer, error)
 }
 
 // Refusals that the work group adds to those of the desk.

@@ -24,6 +24,11 @@ const (
 	VerbTransfer  Verb = "transfer"   // 转派 #号 队列名 原因
 	VerbDone      Verb = "done"       // 完成 #号 措施
 	VerbRecall    Verb = "recall"     // 撤回 #号
+	VerbReturn    Verb = "return"     // 退单 #号 原因
+	VerbPromise   Verb = "promise"    // 改期 #号 时间 原因
+	VerbOverride  Verb = "override"   // 放行 #号 文字
+	VerbApprove   Verb = "approve"    // 同意 #号
+	VerbReject    Verb = "reject"     // 驳回 #号 原因
 	VerbMine      Verb = "mine"       // 我的
 	VerbWaiting   Verb = "waiting"    // 待接单
 	VerbBindQueue Verb = "bind_queue" // 绑定 队列名
@@ -74,6 +79,11 @@ var verbs = []struct {
 	{word: "完成", verb: VerbDone, numbered: true},
 	{word: "撤回", verb: VerbRecall, numbered: true},
 	{word: "备注", verb: VerbNote, numbered: true},
+	{word: "退单", verb: VerbReturn, numbered: true},
+	{word: "改期", verb: VerbPromise, numbered: true},
+	{word: "放行", verb: VerbOverride, numbered: true},
+	{word: "同意", verb: VerbApprove, numbered: true},
+	{word: "驳回", verb: VerbReject, numbered: true},
 	{word: "我的", verb: VerbMine, alone: true},
 	{word: "待接单", verb: VerbWaiting, alone: true},
 	{word: "帮助", verb: VerbHelp, alone: true},
@@ -153,10 +163,10 @@ func numbered(no, rest string) Command {
 		if !ok || !boundary(after) {
 			continue
 		}
-		// 接单 and 撤回 take no words. With words behind them this is a
+		// 接单, 撤回 and 同意 take no words. With words behind them this is a
 		// sentence for the resident that happens to begin like a command, and
 		// doing the one thing while dropping the other would lose it.
-		if (v.verb == VerbClaim || v.verb == VerbRecall) && strings.TrimFunc(after, skippable) != "" {
+		if (v.verb == VerbClaim || v.verb == VerbRecall || v.verb == VerbApprove) && strings.TrimFunc(after, skippable) != "" {
 			continue
 		}
 		return withNumber(v.verb, no, after)
@@ -174,7 +184,7 @@ func withNumber(v Verb, no, rest string) Command {
 	switch v {
 	case VerbTransfer:
 		c.Queue, c.Reason = firstWord(words)
-	case VerbRecall:
+	case VerbRecall, VerbApprove:
 		// nothing more to read
 	default:
 		c.Text = words

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -77,6 +78,25 @@ func (p *People) QueueNames(ctx context.Context, companyID string) ([]string, er
 		names[i] = q.Name
 	}
 	return names, nil
+}
+
+// WhoMay implements Staff: those on duty first.
+func (p *People) WhoMay(ctx context.Context, companyID string, right staff.Right) ([]staff.Member, error) {
+	all, err := p.d.Staff.All(ctx, p.d.DB, companyID)
+	if err != nil {
+		return nil, fmt.Errorf("list members: %w", err)
+	}
+	all = slices.DeleteFunc(all, func(m staff.Member) bool { return !m.May(right) })
+	slices.SortStableFunc(all, func(a, b staff.Member) int {
+		switch {
+		case a.OnDuty == b.OnDuty:
+			return 0
+		case a.OnDuty:
+			return -1
+		}
+		return 1
+	})
+	return all, nil
 }
 
 // BindGroup implements Staff. A name that several projects' queues share must

@@ -20,12 +20,16 @@ type Deps struct {
 	Desk    Desk
 	Staff   Staff
 	Book    *wording.Book
-	Notices Notices // nil while there are none: 通知 is answered with help
+	Notices *NoticeDesk // nil where there are none: 通知 is answered with help
 	// ValidCaseNo tells whether digits are a case number (6 to 9 with a right
 	// check digit).
 	ValidCaseNo func(string) bool
 	Now         func() time.Time // the product's clock
 	Log         *slog.Logger
+	// CaseLink gives the address of a case's page; nil: cards have no link.
+	CaseLink func(caseNo string) string
+	// Files counts the pictures and voice of a case; nil: none are kept.
+	Files func(ctx context.Context, caseID string) (desk.Files, error)
 }
 
 // Router turns what members say and press into acts of the desk. It is a
@@ -41,7 +45,10 @@ func NewRouter(d Deps) (*Router, error) {
 	if err := d.Book.MustHave(keys()...); err != nil {
 		return nil, fmt.Errorf("work group: %w", err)
 	}
-	return &Router{Deps: d, cards: NewCards(d.Desk, d.Staff, d.Book, d.Now)}, nil
+	cards := NewCards(d.Desk, d.Staff, d.Book, d.Now)
+	cards.link, cards.files = d.CaseLink, d.Files
+	cards.notices = d.Notices
+	return &Router{Deps: d, cards: cards}, nil
 }
 
 // Cards gives the drawer of cards, which the channel's sender uses as well.
@@ -148,21 +155,15 @@ func (r *Router) startBind(ctx context.Context, q *request) (string, error) {
 
 // act does what a known member wants.
 func (r *Router) act(ctx context.Context, q *request) (string, error) {
+	if q.cmd.Verb.ofNotices() {
+		if r.Notices == nil {
+			return r.help(q)
+		}
+		return r.Notices.answer(ctx, q)
+	}
 	switch q.cmd.Verb {
 	case VerbBindQueue:
 		return r.bindQueue(ctx, q)
-	case VerbNotice:
-		if r.Notices == nil {
-			return r.help(q)
-		}
-		a, err := r.Notices.Notice(ctx, q.by, q.Message, q.cmd.Text)
-		return a.Text, err
-	case VerbConfirm, VerbCancel:
-		if r.Notices == nil {
-			return r.help(q)
-		}
-		a, err := r.Notices.Confirm(ctx, q.by, q.Message, q.cmd.Verb == VerbConfirm)
-		return a.Text, err
 	case VerbMine:
 		return r.mine(ctx, q)
 	case VerbWaiting:
@@ -188,7 +189,12 @@ func (r *Router) help(q *request) (string, error) {
 	if quoted := r.quoted(q); quoted != "" && q.cmd.Text != "" {
 		return r.say("group.quote_ask", "bot", q.BotName, "case_no", quoted)
 	}
-	return r.say("group.help", "bot", q.BotName)
+	text, err := r.say("group.help", "bot", q.BotName)
+	if err != nil || r.Notices == nil {
+		return text, err
+	}
+	more, err := r.say("group.notice_help")
+	return text + "\n\n" + more, err
 }
 
 // quoted gives the one case number in the quoted words, if there is just one.
@@ -260,9 +266,70 @@ func (r *Router) onCase(ctx context.Context, q *request, done bool) (string, err
 			}
 		}
 		return r.say("group.recalled", "case_no", q.kase.No)
+	case VerbReturn, VerbPromise, VerbOverride, VerbApprove, VerbReject:
+		return r.lead(ctx, q, done)
 	default:
 		return r.help(q)
 	}
+}
+
+// lead does what is rarer: giving a case back, a new date, and what a colleague
+// or supervisor decides about words.
+func (r *Router) lead(ctx context.Context, q *request, done bool) (string, error) {
+	switch q.cmd.Verb {
+	case VerbReturn:
+		if q.cmd.Text == "" {
+			return r.say("group.return_how", "case_no", q.kase.No, "bot", q.BotName)
+		}
+		if !done {
+			if _, err := r.Desk.Return(ctx, q.by, q.kase.ID, q.cmd.Text); err != nil {
+				return "", err
+			}
+		}
+		return r.say("group.returned", "case_no", q.kase.No, "staff", q.by.Name, "reason", plain(q.cmd.Text))
+	case VerbPromise:
+		return r.promise(ctx, q, done)
+	case VerbOverride:
+		if q.cmd.Text == "" {
+			return r.say("group.override_how", "case_no", q.kase.No, "bot", q.BotName)
+		}
+		if done {
+			return r.say("group.sending", "case_no", q.kase.No)
+		}
+		k, hold, err := r.Desk.Override(ctx, q.by, q.kase.ID, q.cmd.Text)
+		if err != nil {
+			return "", err
+		}
+		return r.sending(k, hold)
+	case VerbApprove:
+		if !done {
+			if _, _, err := r.Desk.Approve(ctx, q.by, q.kase.ID); err != nil {
+				return "", err
+			}
+		}
+		return r.say("group.draft_sent", "case_no", q.kase.No, "staff", q.by.Name)
+	default:
+		if !done {
+			if _, err := r.Desk.Reject(ctx, q.by, q.kase.ID, q.cmd.Text); err != nil {
+				return "", err
+			}
+		}
+		return r.say("group.draft_refused", "case_no", q.kase.No, "staff", q.by.Name, "reason", plain(q.cmd.Text))
+	}
+}
+
+// promise sets a new date; one that can't be read is asked for, never guessed.
+func (r *Router) promise(ctx context.Context, q *request, done bool) (string, error) {
+	at, reason, ok := parseWhen(q.cmd.Text, r.Now())
+	if !ok {
+		return r.say("group.promise_how", "case_no", q.kase.No, "bot", q.BotName)
+	}
+	if !done {
+		if _, err := r.Desk.Promise(ctx, q.by, q.kase.ID, at, reason); err != nil {
+			return "", err
+		}
+	}
+	return r.say("group.promised", "case_no", q.kase.No, "staff", q.by.Name, "promised", wording.When(at, r.Now()))
 }
 
 func (r *Router) claim(ctx context.Context, q *request) (string, error) {
@@ -290,6 +357,11 @@ func (r *Router) reply(ctx context.Context, q *request, done bool) (string, erro
 	if err != nil {
 		return "", err
 	}
+	return r.sending(k, hold)
+}
+
+// sending says that words are on their way, and how long they can be recalled.
+func (r *Router) sending(k desk.Case, hold time.Duration) (string, error) {
 	if hold <= 0 {
 		return r.say("group.sending", "case_no", k.No)
 	}
@@ -297,19 +369,15 @@ func (r *Router) reply(ctx context.Context, q *request, done bool) (string, erro
 	return r.say("group.hold", "case_no", k.No, "seconds", strconv.FormatInt(seconds, 10))
 }
 
-// draft keeps a trainee's reply inside, where a colleague can read and send it
+// draft shows a trainee's reply to the group; a colleague sends it or not
 // drafts, never sends).
 func (r *Router) draft(ctx context.Context, q *request, done bool) (string, error) {
-	draft, err := r.say("group.trainee_note", "text", q.cmd.Text)
-	if err != nil {
-		return "", err
-	}
 	if !done {
-		if _, err := r.Desk.Note(ctx, q.by, q.kase.ID, draft); err != nil {
+		if _, err := r.Desk.Draft(ctx, q.by, q.kase.ID, q.cmd.Text); err != nil {
 			return "", err
 		}
 	}
-	return r.say("group.trainee_draft", "case_no", q.kase.No)
+	return r.say("group.draft", "case_no", q.kase.No, "staff", q.by.Name, "text", plain(q.cmd.Text))
 }
 
 func (r *Router) note(ctx context.Context, q *request, done bool) (string, error) {
@@ -369,6 +437,11 @@ var eventOf = map[Verb]desk.Action{
 	VerbTransfer: desk.ActionTransfer,
 	VerbDone:     desk.ActionHandle,
 	VerbRecall:   desk.ActionRecall,
+	VerbReturn:   desk.ActionReturn,
+	VerbPromise:  desk.ActionPromise,
+	VerbOverride: desk.ActionReply,
+	VerbApprove:  desk.ActionApprove,
+	VerbReject:   desk.ActionReject,
 }
 
 // alreadyDone tells whether an earlier attempt at this message came as far as
@@ -381,7 +454,7 @@ func (r *Router) alreadyDone(ctx context.Context, q *request) (bool, error) {
 		return false, nil
 	}
 	if q.member.Trainee && q.cmd.Verb == VerbReply {
-		kind = desk.ActionNote
+		kind = desk.ActionDraft
 	}
 	events, err := r.Desk.Events(ctx, q.kase.ID)
 	if err != nil {
@@ -403,7 +476,8 @@ func (q *request) words() string {
 	if q.cmd.Verb == VerbTransfer {
 		return q.cmd.Reason
 	}
-	if q.cmd.Verb == VerbRecall {
+	switch q.cmd.Verb {
+	case VerbRecall, VerbApprove, VerbPromise: // the last one's words are kept as a date
 		return ""
 	}
 	return q.cmd.Text
@@ -502,11 +576,7 @@ func (r *Router) line(k desk.Case) (string, error) {
 }
 
 func (r *Router) say(key string, kv ...string) (string, error) {
-	vars := make(wording.Vars, len(kv)/2)
-	for i := 0; i+1 < len(kv); i += 2 {
-		vars[kv[i]] = kv[i+1]
-	}
-	text, err := r.Book.Say(key, vars)
+	text, err := r.Book.Say(key, varsOf(kv))
 	return text.String(), err
 }
 
@@ -532,6 +602,9 @@ var refusals = map[string]string{
 	desk.RefusedTooLong:      "group.too_long",
 	desk.RefusedTooLate:      "group.recall_late",
 	desk.RefusedUnreachable:  "group.unreachable",
+	desk.RefusedExplain:      "group.need_explanation",
+	desk.RefusedPromise:      "group.promise_time",
+	desk.RefusedNoDraft:      "group.no_draft",
 	refusedBadPhone:          "group.bind_bad_phone",
 	refusedTooSoon:           "group.bind_too_soon",
 	refusedNoCode:            "group.bind_no_code",
@@ -552,6 +625,8 @@ func (r *Router) refusal(ctx context.Context, q *request, refused *desk.Refused)
 		if q.cmd.Verb == VerbClaim {
 			key = "group.not_claimable"
 		}
+	case refused.Code == desk.RefusedNoRight && q.cmd.Verb == VerbOverride:
+		key = "group.override_needs_right"
 	case refused.Code == desk.RefusedReason:
 		return r.transferHow(ctx, q)
 	case refused.Code == desk.RefusedUnknownQueue:
@@ -602,12 +677,13 @@ func keys() []string {
 	out := []string{
 		"group.help", "group.bind_code_sent", "group.member_bound", "group.unbound_member", "group.bind_in_group", "group.bound",
 		"group.quote_ask", "group.no_number", "group.unknown_case", "group.not_bound", "group.other_group", "group.claimed",
-		"group.claim_words", "group.sending", "group.hold", "group.trainee_note", "group.trainee_draft", "group.note_how",
+		"group.claim_words", "group.sending", "group.hold", "group.draft", "group.draft_sent", "group.draft_refused", "group.note_how",
 		"group.noted", "group.transferred", "group.transfer_how", "group.need_measures", "group.handled", "group.recalled",
 		"group.list_empty", "group.list_mine", "group.no_queue", "group.queue_empty", "group.list_of_queue", "group.list_more",
 		"group.list_line", "group.too_long", "group.images_not_sent", "group.closed_for_reply", "group.not_claimable",
 		"group.queue_unknown", "group.refused", "group.busy", "group.retrying", "group.gave_up", "group.click_lost", "group.stale_button", "group.hint",
-		"card.how_transfer", "card.how_done", "card.claimed", "card.list_title", "card.list_hint",
+		"group.returned", "group.return_how", "group.promised", "group.promise_how", "group.override_how", "group.override_needs_right",
+		"card.files", "card.how_transfer", "card.how_done", "card.claimed", "card.list_title", "card.list_hint",
 	}
 	for _, key := range refusals {
 		out = append(out, key)
@@ -632,6 +708,9 @@ func (r *Router) Click(ctx context.Context, c Click) (Card, error) {
 	}
 	if verb == keyList {
 		return r.refreshList(ctx, q, c.TaskID)
+	}
+	if r.Notices != nil && noticeNo(no) {
+		return r.Notices.click(ctx, q, verb, rev, c.TaskID)
 	}
 	k, err := r.Desk.ByNo(ctx, c.Chat.CompanyID, no)
 	if errors.Is(err, desk.ErrNotFound) {

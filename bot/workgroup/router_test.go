@@ -222,6 +222,16 @@ func (s *fakeStaff) QueueNames(context.Context, string) ([]string, error) {
 	return []string{"工程维修", "秩序维护"}, nil
 }
 
+func (s *fakeStaff) WhoMay(_ context.Context, companyID string, right staff.Right) ([]staff.Member, error) {
+	var list []staff.Member
+	for _, m := range members {
+		if companyID == "c1" && m.May(right) {
+			list = append(list, m)
+		}
+	}
+	return list, nil
+}
+
 func (s *fakeStaff) BindGroup(_ context.Context, by staff.Member, c Chat, name string) (string, error) {
 	if !by.May(staff.RightBindGroup) {
 		return "", &desk.Refused{Code: refusedMayNotBind}

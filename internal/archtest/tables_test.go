@@ -21,6 +21,7 @@ var owners = map[string]string{
 	"00040_queue.sql":        "internal/queue",
 	"00045_workgroup.sql":    "bot/workgroup/wecom",
 	"00050_conversation.sql": "internal/conversation",
+	"00112_notice_chats.sql": "bot/workgroup",
 	"00060_ledger.sql":       "internal/ledger",
 	"00070_desk.sql":         "internal/desk",
 	"00080_sessions.sql":     "internal/web/console",
@@ -28,6 +29,8 @@ var owners = map[string]string{
 	"00090_audience.sql":     "internal/estate",
 	"00120_register.sql":     "internal/register",
 	"00110_notice.sql":       "notify",
+	"00150_media.sql":        "internal/media",
+	"00155_desk.sql":         "internal/desk",
 }
 
 // strays are tables that stand in another room's migration.

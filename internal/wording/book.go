@@ -211,7 +211,13 @@ func (b *Book) Guard(text string) error { return b.guard.check(text) }
 
 // Join puts texts under each other, for safety words with a case number below.
 // Empty ones are left out; more than 2048 bytes are refused.
-func (b *Book) Join(texts ...Text) (Text, error) {
+func (b *Book) Join(texts ...Text) (Text, error) { return join(MaxReply, texts) }
+
+// JoinGroup puts texts for staff under each other; more than MaxGroup bytes are
+// refused.
+func (b *Book) JoinGroup(texts ...Text) (Text, error) { return join(MaxGroup, texts) }
+
+func join(most int, texts []Text) (Text, error) {
 	var lines, keys []string
 	for _, t := range texts {
 		if t.IsZero() {
@@ -224,8 +230,8 @@ func (b *Book) Join(texts ...Text) (Text, error) {
 	}
 	s := strings.Join(lines, "\n")
 	key := strings.Join(keys, "+")
-	if len(s) > MaxReply {
-		return Text{}, tooLong(key, len(s), MaxReply)
+	if len(s) > most {
+		return Text{}, tooLong(key, len(s), most)
 	}
 	return Text{key: key, s: s}, nil
 }

@@ -201,6 +201,13 @@ func cardJSON(c workgroup.Card) map[string]any {
 	if c.Note != "" {
 		card["sub_title_text"] = c.Note
 	}
+	if len(c.Links) > 0 {
+		jumps := make([]map[string]any, 0, len(c.Links))
+		for _, l := range c.Links {
+			jumps = append(jumps, map[string]any{"type": 1, "title": l.Text, "url": l.URL})
+		}
+		card["jump_list"] = jumps
+	}
 	return card
 }
 

@@ -17,6 +17,7 @@ import (
 // Cards draws what a card delivery refers to, at the moment of sending.
 type Cards interface {
 	Case(ctx context.Context, caseID, suffix string) (workgroup.Card, error)
+	Notice(ctx context.Context, companyID, noticeID, suffix string) (workgroup.Card, error)
 	Digest(ctx context.Context, companyID, queueID, botName, suffix string) (card workgroup.Card, covered map[string]int64, err error)
 }
 
@@ -33,8 +34,9 @@ const (
 	hintRoom = 10
 )
 
-// CardSender sends deliveries of channel card: one case's card into one chat.
-// AccountID is the bot, Address the chat's id, RefID the case.
+// CardSender sends deliveries of channel card: the card of one case or notice
+// into one chat. AccountID is the bot, Address the chat's id, RefID the case or
+// the notice.
 type CardSender struct {
 	channel   *Channel
 	cards     Cards
@@ -70,7 +72,7 @@ func (s *CardSender) Send(ctx context.Context, d ledger.Delivery, a ledger.Attem
 	if o, down := s.channel.notUp(d); down {
 		return o
 	}
-	card, err := s.cards.Case(ctx, d.RefID, a.OutID)
+	card, err := draw(ctx, s.cards, d, a.OutID)
 	if err != nil {
 		s.log.WarnContext(ctx, "card not drawn", "delivery", d.ID, "error", err)
 		return ledger.Outcome{Kind: ledger.Retry, Code: "not_drawn"}
@@ -95,10 +97,18 @@ func (s *CardSender) Send(ctx context.Context, d ledger.Delivery, a ledger.Attem
 	if err := s.channel.PushCard(ctx, chat, card); err != nil {
 		return outcome(err)
 	}
-	if left > hintRoom {
+	if left > hintRoom && card.CaseID != "" {
 		s.hint(ctx, chat)
 	}
 	return ledger.Outcome{Kind: ledger.OK, VendorID: card.TaskID}
+}
+
+// draw draws the card that a delivery refers to.
+func draw(ctx context.Context, cards Cards, d ledger.Delivery, suffix string) (workgroup.Card, error) {
+	if d.RefKind == workgroup.RefNoticeCard {
+		return cards.Notice(ctx, d.CompanyID, d.RefID, suffix)
+	}
+	return cards.Case(ctx, d.RefID, suffix)
 }
 
 // digest sends one card for all that waits in the queue, if that is more than
@@ -221,12 +231,8 @@ func (c *Channel) botName(id string) string {
 	return ""
 }
 
-// singlePrefix marks the address of a 1:1 chat, since a chat id alone doesn't
-// tell a group from a person.
-const singlePrefix = "single:"
-
 func chatOf(d ledger.Delivery) workgroup.Chat {
-	id, single := strings.CutPrefix(d.Address, singlePrefix)
+	id, single := strings.CutPrefix(d.Address, workgroup.SinglePrefix)
 	return workgroup.Chat{CompanyID: d.CompanyID, BotID: d.AccountID, ID: id, Single: single}
 }
 
@@ -313,7 +319,7 @@ func (s *WebhookSender) Send(ctx context.Context, d ledger.Delivery, a ledger.At
 	}
 	text := d.Text
 	if text == "" {
-		card, err := s.cards.Case(ctx, d.RefID, a.OutID)
+		card, err := draw(ctx, s.cards, d, a.OutID)
 		if err != nil {
 			s.log.WarnContext(ctx, "card not drawn", "delivery", d.ID, "error", err)
 			return ledger.Outcome{Kind: ledger.Retry, Code: "not_drawn"}

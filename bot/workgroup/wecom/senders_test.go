@@ -45,6 +45,11 @@ func (c *fakeCards) Case(_ context.Context, caseID, suffix string) (workgroup.Ca
 	}, nil
 }
 
+func (c *fakeCards) Notice(_ context.Context, _, noticeID, suffix string) (workgroup.Card, error) {
+	return workgroup.Card{TaskID: "notice-" + noticeID + "-r0-" + suffix, Title: noticeID + " 突发停水", Urgent: true,
+		Buttons: []workgroup.Button{{Text: "确认发送", Key: "nsend." + noticeID + ".0", Style: workgroup.StylePrimary}}}, nil
+}
+
 func (c *fakeCards) Digest(_ context.Context, _, _, botName, suffix string) (workgroup.Card, map[string]int64, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
