@@ -5,46 +5,90 @@ import (
 	"slices"
 )
 
+// reading is what rules and model see of one message.
+type reading struct {
+	text    []rune
+	slots   Slots
+	said    []saidValue
+	got     found
+	hits    []hit
+	danger  danger
+	about   subject
+	whole   string // intent of a message that is nothing but a greeting, a number, ...
+	ruled   Result // what the weighted cues alone say
+	history []*reading
+}
+
 // Classify reads one message. It never panics and takes bounded time: of a very
 // long text only the beginning and the end are looked at.
 func (c *Classifier) Classify(in Input) Result {
-	text := c.normalise(in.Text)
-	if spaced(text) {
-		text = squeeze(text)
+	r := c.read(in.Text)
+	for _, h := range in.History[max(0, len(in.History)-historyDepth):] {
+		r.history = append(r.history, c.read(h))
 	}
-	slots := c.slots.read(text)
-	res := c.single(text, slots)
-	res.Slots = slots
-	c.withHistory(&res, text, in.History)
+	res := c.decide(r)
+	res.Slots = r.slots
+	c.withHistory(&res, r)
 	return res
 }
 
-// single reads a message without its history.
-func (c *Classifier) single(text []rune, slots Slots) Result {
-	if d := c.emergency(text); d.kind != nil {
-		return c.emergencyResult(d, text)
+// Vector returns the features of a message for the training. What was said before
+// it is no feature: withHistory is a rule.
+func (c *Classifier) Vector(in Input) []Feature { return c.vector(c.read(in.Text)) }
+
+func (c *Classifier) read(s string) *reading {
+	r := &reading{text: c.normalise(s)}
+	if spaced(r.text) {
+		r.text = squeeze(r.text)
 	}
-	got := c.match.find(text)
-	about := c.topic(got)
-	res := c.byWhole(text)
-	if res.Intent == "" {
-		res = c.byScore(text, got, slots, about)
+	r.slots, r.said = c.slots.read(r.text)
+	r.whole = c.byWhole(r.text)
+	if plain := c.dialect(r.text); !slices.Equal(plain, r.text) {
+		r.text = plain
+		_, r.said = c.slots.read(plain)
 	}
-	res.Topic = about.topic
-	res.Category = c.category(res.Intent, got, about)
-	res.Emotion = c.emotional(got)
-	res.Insult = got.anyOf(c.speaks["insult"])
+	r.got, r.hits = c.match.findAll(r.text)
+	r.danger = c.emergency(r.text, r.got)
+	r.about = c.topic(r.got)
+	if r.whole == "" {
+		r.whole = c.byWhole(r.text)
+	}
+	r.ruled = c.byScore(r.text, r.got, r.slots, r.about)
+	return r
+}
+
+// decide reads a message without its history.
+func (c *Classifier) decide(r *reading) Result {
+	if c.model == nil {
+		return c.byRules(r)
+	}
+	return c.byModel(r)
+}
+
+// byRules is the first classifier of this package: weighted cues alone. It stands
+// in while there are no weights.
+func (c *Classifier) byRules(r *reading) Result {
+	if r.danger.kind != nil {
+		return c.emergencyResult(r.danger, r)
+	}
+	res := r.ruled
+	if r.whole != "" {
+		res = Result{Intent: r.whole, Confidence: 0.95}
+	}
+	res.Topic = r.about.topic
+	res.Category = c.category(res.Intent, r.got, r.about)
+	res.Emotion = c.emotional(r.got)
+	res.Insult = r.got.anyOf(c.speaks["insult"])
 	return res
 }
 
-func (c *Classifier) emergencyResult(d danger, text []rune) Result {
+func (c *Classifier) emergencyResult(d danger, r *reading) Result {
 	res := Result{
 		Intent: IntentHelp, Emergency: true, EmergencyKind: d.kind.kind, Category: d.kind.category,
 		Topic: d.kind.topic, Confidence: 0.95, Emotion: true,
 	}
-	got := c.match.find(text)
 	hurtByGear := d.kind.kind == DangerFallingObject || d.kind.kind == DangerPersonDown
-	if hurtByGear && got.anyOf(c.speaks["play_gear"]) {
+	if hurtByGear && r.got.anyOf(c.speaks["play_gear"]) {
 		res.Category, res.Topic = "facilities_play", "facilities"
 	}
 	return res
@@ -59,27 +103,24 @@ var (
 )
 
 // byWhole knows messages that are nothing but a greeting, a rating, a number.
-func (c *Classifier) byWhole(text []rune) Result {
+func (c *Classifier) byWhole(text []rune) string {
 	s := string(text)
 	b := bare(text)
-	sure := Result{Confidence: 0.95}
 	switch {
 	case noWords.MatchString(s):
-		sure.Intent = IntentOther
+		return IntentOther
 	case c.whole[b] != "":
-		sure.Intent = c.whole[b]
+		return c.whole[b]
 	case bracketed.MatchString(s):
-		sure.Intent = IntentChitchat
+		return IntentChitchat
 	case ratingish.MatchString(b):
-		sure.Intent = IntentRating
+		return IntentRating
 	case c.slots.addressOnly(text):
-		sure.Intent = IntentIdentity
+		return IntentIdentity
 	case codeAlone.MatchString(b):
-		sure.Intent = IntentUrge
-	default:
-		return Result{}
+		return IntentUrge
 	}
-	return sure
+	return ""
 }
 
 // minimum is the score below which nothing is recognised.
@@ -257,37 +298,66 @@ const historyDepth = 5
 
 // withHistory lets a short or dependent message stand in the light of what was
 // said before: 「还没来」 after a report of gas is still about gas.
-func (c *Classifier) withHistory(res *Result, text []rune, history []string) {
-	if len(history) == 0 || res.Emergency || !c.dependent(res, text) {
+func (c *Classifier) withHistory(res *Result, r *reading) {
+	if len(r.history) == 0 {
 		return
 	}
-	from := max(0, len(history)-historyDepth)
-	for _, h := range slices.Backward(history[from:]) {
-		earlier := c.normalise(h)
-		d := c.emergency(earlier)
-		if d.settled {
-			return
-		}
-		if d.kind != nil {
-			if c.suppressed(c.match.find(text)) {
-				return
-			}
-			res.Emergency, res.EmergencyKind, res.Continues = true, d.kind.kind, true
-			res.Category, res.Topic = d.kind.category, d.kind.topic
-			if res.Intent != IntentUrge {
-				res.Also = append(res.Also, res.Intent)
-				res.Intent = IntentHelp
+	if res.Emergency && (r.danger.kind != nil || len(r.text) > dependentLength) || !res.Emergency && !c.dependent(res, r.text) {
+		return
+	}
+	for _, earlier := range slices.Backward(r.history) {
+		before := c.decide(earlier)
+		switch {
+		case before.Emergency:
+			if !c.suppressed(r.got) {
+				c.stillDanger(res, r, before)
 			}
 			return
-		}
-		if prev := c.single(earlier, Slots{}); prev.Topic != "" && res.Topic == "" && !closing(res.Intent) {
-			res.Topic, res.Continues = prev.Topic, true
+		case earlier.danger.settled:
+			if res.Emergency && res.Danger < settledDanger {
+				*res = c.calm(r)
+			}
+			return
+		case before.Topic != "" && res.Topic == "" && !closing(res.Intent) && !res.Emergency:
+			res.Topic, res.Continues = before.Topic, true
 			if res.Category == "" && res.Intent == IntentUrge {
-				res.Category = prev.Category
+				res.Category = before.Category
 			}
 			return
 		}
 	}
+}
+
+// settledDanger is how probable danger must be in a short message after the
+// all-clear.
+const settledDanger = 0.8
+
+// stillDanger makes a message part of the emergency before it. It may press, or
+// just say more.
+func (c *Classifier) stillDanger(res *Result, r *reading, before Result) {
+	in := res.Intent
+	if res.Emergency {
+		in = c.calm(r).Intent
+	}
+	res.Emergency, res.EmergencyKind, res.Continues = true, before.EmergencyKind, true
+	res.Category, res.Topic = before.Category, before.Topic
+	res.Intent = IntentHelp
+	if in == IntentUrge {
+		res.Intent = IntentUrge
+	}
+	if in != res.Intent && !slices.Contains(res.Also, in) {
+		res.Also = append(res.Also, in)
+	}
+}
+
+// calm is what a message says apart from danger.
+func (c *Classifier) calm(r *reading) Result {
+	if c.model == nil {
+		return c.byRules(r)
+	}
+	res := Result{Emotion: c.emotional(r.got), Insult: r.got.anyOf(c.speaks["insult"])}
+	c.choose(&res, r, c.model.sums(c.vector(r)))
+	return res
 }
 
 // closing intents end a matter instead of continuing it.
@@ -299,6 +369,10 @@ func closing(intent string) bool {
 	return false
 }
 
+// dependentLength is up to how many characters a message may lean on the one
+// before it.
+const dependentLength = 12
+
 // dependent says that a message hardly stands alone.
 func (c *Classifier) dependent(res *Result, text []rune) bool {
 	if closing(res.Intent) {
@@ -306,9 +380,9 @@ func (c *Classifier) dependent(res *Result, text []rune) bool {
 	}
 	switch res.Intent {
 	case IntentInquiry, IntentSuggestion:
-		return res.Topic == "" && len(text) <= 12
+		return res.Topic == "" && len(text) <= dependentLength
 	case IntentUrge, IntentIdentity, IntentOther, IntentHelp, IntentHandoff, IntentAbuse:
 		return true
 	}
-	return len(text) <= 12 || res.Confidence < 0.5
+	return len(text) <= dependentLength || res.Confidence < 0.5
 }

@@ -11,9 +11,11 @@ type danger struct {
 }
 
 // emergency looks for danger that is present now or must be assumed.
-func (c *Classifier) emergency(text []rune) danger {
-	masked := c.mask(text)
-	got := c.match.find(masked)
+func (c *Classifier) emergency(text []rune, plain found) danger {
+	got := plain
+	if masked, changed := c.mask(text); changed {
+		got = c.match.find(masked)
+	}
 	var kind *dangerKind
 	for i := range c.kinds {
 		if got.anyOf(c.kinds[i].patterns) {
@@ -25,7 +27,7 @@ func (c *Classifier) emergency(text []rune) danger {
 		return danger{}
 	}
 	// What speaks against danger is read in the unmasked text.
-	if c.suppressed(c.match.find(text)) {
+	if c.suppressed(plain) {
 		return danger{mentions: true, settled: true}
 	}
 	return danger{kind: kind, mentions: true}
@@ -52,10 +54,10 @@ func (c *Classifier) suppressed(got found) bool {
 }
 
 // mask replaces figures of speech and ordinary words that hold a dangerous one.
-func (c *Classifier) mask(text []rune) []rune {
+func (c *Classifier) mask(text []rune) ([]rune, bool) {
 	_, hits := c.strip.hits(text)
 	if len(hits) == 0 {
-		return text
+		return text, false
 	}
 	out := make([]rune, len(text))
 	copy(out, text)
@@ -64,5 +66,5 @@ func (c *Classifier) mask(text []rune) []rune {
 			out[i] = blank
 		}
 	}
-	return out
+	return out, true
 }

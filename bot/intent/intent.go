@@ -20,6 +20,8 @@ type Result struct {
 	Emergency bool
 	// EmergencyKind is one of the Danger… codes while Emergency is true.
 	EmergencyKind string
+	// Danger is how probable an emergency is by the weights alone, 0 to 1.
+	Danger float64
 	// Topic is a soft label, empty where none fits.
 	Topic string
 	// Confidence runs from 0 (a guess) to 1.

@@ -1,12 +1,17 @@
 package intent
 
 import (
+	"bytes"
 	"embed"
+	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
+	"reflect"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -17,11 +22,13 @@ var data embed.FS
 // Classifier holds the compiled patterns. It is immutable and safe for
 // concurrent use; build one and share it.
 type Classifier struct {
-	simple map[rune]rune
-	typos  map[rune][]typo
-	whole  map[string]string // bare message -> intent
-	strip  *matcher
-	match  *matcher
+	simple   map[rune]rune
+	typos    map[rune][]typo
+	whole    map[string]string // bare message -> intent
+	strip    *matcher
+	local    *matcher // dialect words
+	standard [][]rune // by the number of the dialect word
+	match    *matcher
 
 	kinds   []dangerKind
 	speaks  map[string][]int // suppressing and supporting cues by name
@@ -29,6 +36,10 @@ type Classifier struct {
 	topics  []topicRule
 	groups  []groupRule
 	slots   *slotReader
+
+	cueKeys [][]uint32 // pattern id -> features
+	digest  string
+	model   *model // nil while training
 }
 
 type dangerKind struct {
@@ -57,14 +68,30 @@ type groupRule struct {
 	patterns []int
 }
 
-// New compiles the embedded patterns. It fails only when they are wrong, which
-// a test excludes.
-func New() (*Classifier, error) {
+// embeddedWeights are made by `guanjia train`.
+//
+//go:embed weights.bin
+var embeddedWeights []byte
+
+// New compiles the patterns and unpacks the weights. It fails when one of them
+// is broken, naming file, line and reason.
+func New(opts ...Option) (*Classifier, error) {
+	o := options{weights: embeddedWeights}
+	for _, opt := range opts {
+		opt(&o)
+	}
 	sub, err := fs.Sub(data, "data")
 	if err != nil {
 		return nil, fmt.Errorf("open the patterns: %w", err)
 	}
-	return load(sub)
+	c, err := load(sub, o.lexicon)
+	if err != nil || o.bare {
+		return c, err
+	}
+	if c.model, err = readModel(o.weights); err != nil {
+		return nil, fmt.Errorf("read the weights: %w", err)
+	}
+	return c, nil
 }
 
 type (
@@ -100,18 +127,20 @@ type (
 
 // builder keeps the first error, so that loading reads straight on.
 type builder struct {
-	c    *Classifier
-	fsys fs.FS
-	err  error
+	c     *Classifier
+	fsys  fs.FS
+	extra fs.FS // of a company; nil for none
+	err   error
 }
 
-func load(fsys fs.FS) (*Classifier, error) {
-	b := &builder{fsys: fsys, c: &Classifier{
+func load(fsys, extra fs.FS) (*Classifier, error) {
+	b := &builder{fsys: fsys, extra: extra, c: &Classifier{
 		simple: map[rune]rune{}, typos: map[rune][]typo{}, whole: map[string]string{}, speaks: map[string][]int{},
 	}}
 	b.characters()
-	words, intents, em := wordLists{}, yaml.Node{}, emergencyFile{}
+	vocab, words, intents, em := wordLists{}, wordLists{}, yaml.Node{}, emergencyFile{}
 	topics := topicsFile{}
+	b.read("vocab.yaml", &vocab)
 	b.read("words.yaml", &words)
 	b.read("emergency.yaml", &em)
 	b.read("intents.yaml", &intents)
@@ -119,6 +148,7 @@ func load(fsys fs.FS) (*Classifier, error) {
 	b.wholes()
 	rules := b.ruleLists(&intents, words)
 	maps.Copy(words, em.Extra)
+	maps.Copy(words, vocab)
 	if b.err != nil {
 		return nil, b.err
 	}
@@ -130,14 +160,20 @@ func load(fsys fs.FS) (*Classifier, error) {
 	b.rules(rules)
 	b.topics(topics)
 	b.strips(em.Strip)
+	b.dialects()
 	b.slotWords()
 	if b.err != nil {
 		return nil, b.err
 	}
 	b.c.match.build()
+	if b.c.digest, err = digestOf(fsys, extra); err != nil {
+		return nil, err
+	}
 	return b.c, nil
 }
 
+// read decodes a file strictly and lays the company's file of the same name over
+// it: mappings are joined, lists made longer.
 func (b *builder) read(file string, into any) {
 	if b.err != nil {
 		return
@@ -147,11 +183,85 @@ func (b *builder) read(file string, into any) {
 		b.err = fmt.Errorf("read the patterns: %w", err)
 		return
 	}
-	dec := yaml.NewDecoder(strings.NewReader(string(raw)))
-	dec.KnownFields(true)
-	if err := dec.Decode(into); err != nil {
+	if err := strict(raw, into); err != nil {
 		b.err = fmt.Errorf("read the patterns of %s: %w", file, err)
+		return
 	}
+	if b.extra == nil {
+		return
+	}
+	b.lay(file, raw, into)
+}
+
+// lay joins the company's file of the same name.
+func (b *builder) lay(file string, raw []byte, into any) {
+	more, err := fs.ReadFile(b.extra, file)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return
+	case err != nil:
+		b.err = fmt.Errorf("read the company's patterns: %w", err)
+		return
+	}
+	alone := reflect.New(reflect.TypeOf(into).Elem())
+	if err := strict(more, alone.Interface()); err != nil {
+		b.err = fmt.Errorf("read the company's patterns of %s: %w", file, err)
+		return
+	}
+	var base, added yaml.Node
+	if err := errors.Join(yaml.Unmarshal(raw, &base), yaml.Unmarshal(more, &added)); err != nil {
+		b.err = fmt.Errorf("read the company's patterns of %s: %w", file, err)
+		return
+	}
+	if err := overlay(&base, &added); err != nil {
+		b.err = fmt.Errorf("read the company's patterns of %s: %w", file, err)
+		return
+	}
+	fresh := reflect.New(reflect.TypeOf(into).Elem())
+	if err := base.Decode(fresh.Interface()); err != nil {
+		b.err = fmt.Errorf("join the company's patterns of %s: %w", file, err)
+		return
+	}
+	reflect.ValueOf(into).Elem().Set(fresh.Elem())
+}
+
+// strict decodes a file and refuses keys that nobody knows.
+func strict(raw []byte, into any) error {
+	if !utf8.Valid(raw) {
+		return errors.New("line 1: the file is not UTF-8")
+	}
+	dec := yaml.NewDecoder(bytes.NewReader(raw))
+	dec.KnownFields(true)
+	return dec.Decode(into)
+}
+
+// overlay joins added into base.
+func overlay(base, added *yaml.Node) error {
+	switch {
+	case base.Kind != added.Kind:
+		return fmt.Errorf("line %d: this is not of the kind of our own entry", added.Line)
+	case base.Kind == yaml.DocumentNode:
+		return overlay(base.Content[0], added.Content[0])
+	case base.Kind == yaml.SequenceNode:
+		base.Content = append(base.Content, added.Content...)
+	case base.Kind == yaml.MappingNode:
+		for i := 0; i+1 < len(added.Content); i += 2 {
+			at := 0
+			for at < len(base.Content) && base.Content[at].Value != added.Content[i].Value {
+				at += 2
+			}
+			if at >= len(base.Content) {
+				base.Content = append(base.Content, added.Content[i], added.Content[i+1])
+				continue
+			}
+			if err := overlay(base.Content[at+1], added.Content[i+1]); err != nil {
+				return err
+			}
+		}
+	default:
+		base.Value = added.Value
+	}
+	return nil
 }
 
 func (b *builder) characters() {
@@ -237,7 +347,8 @@ func (b *builder) ruleLists(n *yaml.Node, words wordLists) []namedRules {
 	return out
 }
 
-func (b *builder) patterns(where string, list []string) []int {
+// patterns compiles a list; keys are the features that its patterns stand for.
+func (b *builder) patterns(file, where string, list []string, keys ...uint32) []int {
 	ids := make([]int, 0, len(list))
 	for _, src := range list {
 		if b.err != nil {
@@ -245,12 +356,32 @@ func (b *builder) patterns(where string, list []string) []int {
 		}
 		id, err := b.c.match.pattern(src)
 		if err != nil {
-			b.err = fmt.Errorf("%s: %w", where, err)
+			b.err = fmt.Errorf("%s: %s: %w", b.line(file, src), where, err)
 			return nil
 		}
 		ids = append(ids, id)
+		b.c.cueKeys = append(b.c.cueKeys, keys)
 	}
 	return ids
+}
+
+// line finds where a pattern stands, in the company's file or in ours.
+func (b *builder) line(file, src string) string {
+	for _, from := range []fs.FS{b.extra, b.fsys} {
+		if from == nil {
+			continue
+		}
+		raw, err := fs.ReadFile(from, file)
+		if err != nil {
+			continue
+		}
+		for i, l := range strings.Split(string(raw), "\n") {
+			if strings.Contains(l, src) {
+				return fmt.Sprintf("%s line %d", file, i+1)
+			}
+		}
+	}
+	return file
 }
 
 // dangers keeps the order of the file: of several kinds the first is reported.
@@ -264,20 +395,25 @@ func (b *builder) dangers(f emergencyFile) {
 		}
 		d := dangerKind{kind: name, category: k.Category, topic: k.Topic}
 		for _, list := range k.Strong {
-			d.patterns = append(d.patterns, b.patterns("emergency.yaml: "+name, list)...)
+			d.patterns = append(d.patterns, b.patterns("emergency.yaml", name, list, keyOf('d', name))...)
 		}
 		b.c.kinds = append(b.c.kinds, d)
 	}
-	for name, list := range f.Suppress {
-		b.c.speaks[name] = b.patterns("emergency.yaml: "+name, list)
+	for _, name := range slices.Sorted(maps.Keys(f.Suppress)) {
+		list := f.Suppress[name]
+		b.c.speaks[name] = b.patterns("emergency.yaml", name, list, keyOf('x', name))
 	}
 }
 
 func (b *builder) rules(list []namedRules) {
 	for _, n := range list {
 		r := intentRules{intent: n.intent}
-		for _, f := range n.rules {
-			r.rules = append(r.rules, weighted{f.W, b.patterns("intents.yaml: "+n.intent, f.Any)})
+		for i, f := range n.rules {
+			keys := []uint32{keyOf('r', n.intent, strconv.Itoa(i))}
+			if f.W > 0 {
+				keys = append(keys, keyOf('r', n.intent))
+			}
+			r.rules = append(r.rules, weighted{f.W, b.patterns("intents.yaml", n.intent, f.Any, keys...)})
 		}
 		b.c.intents = append(b.c.intents, r)
 	}
@@ -286,10 +422,10 @@ func (b *builder) rules(list []namedRules) {
 func (b *builder) topics(f topicsFile) {
 	for _, name := range slices.Sorted(maps.Keys(f.Topics)) {
 		t := f.Topics[name]
-		b.c.topics = append(b.c.topics, topicRule{name, t.Category, t.W, b.patterns("topics.yaml: "+name, t.Any)})
+		b.c.topics = append(b.c.topics, topicRule{name, t.Category, t.W, b.patterns("topics.yaml", name, t.Any, keyOf('t', name), keyOf('t', "category", t.Category))})
 	}
 	for _, g := range f.Groups {
-		b.c.groups = append(b.c.groups, groupRule{g.Category, b.patterns("topics.yaml: groups", g.Any)})
+		b.c.groups = append(b.c.groups, groupRule{g.Category, b.patterns("topics.yaml", "groups", g.Any, keyOf('g', g.Category))})
 	}
 }
 
@@ -306,4 +442,21 @@ func (b *builder) strips(lists [][]string) {
 	}
 	m.build()
 	b.c.strip = m
+}
+
+// dialects reads the words of dialect.yaml; the order of the file doesn't matter.
+func (b *builder) dialects() {
+	var words map[string]string
+	b.read("dialect.yaml", &words)
+	m, err := newMatcher(nil)
+	if err != nil {
+		b.err = err
+		return
+	}
+	for _, w := range slices.Sorted(maps.Keys(words)) {
+		m.word(w)
+		b.c.standard = append(b.c.standard, []rune(words[w]))
+	}
+	m.build()
+	b.c.local = m
 }

@@ -28,6 +28,9 @@ type matcher struct {
 	patterns []pattern
 	byFirst  map[int][]int // word id -> patterns that may begin with it
 	inner    map[int]bool  // word ids that stand behind the first part of a pattern
+
+	names    []string // classes by number
+	memberOf [][]int  // word id -> numbers of its classes, filled by build
 }
 
 type node struct {
@@ -49,8 +52,8 @@ type patPart struct {
 
 func newMatcher(classes map[string][]string) (*matcher, error) {
 	m := &matcher{nodes: []node{{}}, index: map[string]int{}, classes: map[string][]int{}, byFirst: map[int][]int{}, inner: map[int]bool{}}
-	for name, words := range classes {
-		for _, w := range words {
+	for _, name := range slices.Sorted(maps.Keys(classes)) {
+		for _, w := range classes[name] {
 			if w == "" {
 				return nil, fmt.Errorf("class %s holds an empty word", name)
 			}
@@ -144,6 +147,13 @@ func (m *matcher) pattern(src string) (int, error) {
 
 // build links the automaton; no word may be entered afterwards.
 func (m *matcher) build() {
+	m.names = slices.Sorted(maps.Keys(m.classes))
+	m.memberOf = make([][]int, len(m.words))
+	for n, name := range m.names {
+		for _, w := range m.classes[name] {
+			m.memberOf[w] = append(m.memberOf[w], n)
+		}
+	}
 	queue := []int{0}
 	for len(queue) > 0 {
 		at := queue[0]
@@ -194,6 +204,12 @@ type hit struct{ word, start, end int }
 // find returns all patterns that match. Time is linear in the text for the
 // words, and bounded per hit for the patterns.
 func (m *matcher) find(text []rune) found {
+	got, _ := m.findAll(text)
+	return got
+}
+
+// findAll returns the words as well, in the order of their ends.
+func (m *matcher) findAll(text []rune) (found, []hit) {
 	byWord, order := m.hits(text)
 	frame := frameOf(text)
 	got := make(found, len(m.patterns)/64+1)
@@ -204,7 +220,7 @@ func (m *matcher) find(text []rune) found {
 			}
 		}
 	}
-	return got
+	return got, order
 }
 
 func (m *matcher) hits(text []rune) (map[int][]hit, []hit) {

@@ -139,3 +139,35 @@ func bare(rs []rune) string {
 	}
 	return s
 }
+
+// dialect is the text in standard words, longest dialect word first. Its length
+// may differ.
+func (c *Classifier) dialect(rs []rune) []rune {
+	_, hits := c.local.hits(rs)
+	if len(hits) == 0 {
+		return rs
+	}
+	best := make(map[int]hit, len(hits))
+	for _, h := range hits {
+		if b, ok := best[h.start]; !ok || h.end > b.end {
+			best[h.start] = h
+		}
+	}
+	out := make([]rune, 0, len(rs)+8)
+	for i := 0; i < len(rs); {
+		h, ok := best[i]
+		if !ok || latinInside(rs, h) {
+			out = append(out, rs[i])
+			i++
+			continue
+		}
+		out = append(out, c.standard[h.word]...)
+		i = h.end
+	}
+	return out
+}
+
+// latinInside says that a word of letters is only a part of a longer one.
+func latinInside(rs []rune, h hit) bool {
+	return isLetter(rs[h.start]) && (h.start > 0 && isLetter(rs[h.start-1]) || h.end < len(rs) && isLetter(rs[h.end]))
+}

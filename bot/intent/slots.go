@@ -21,7 +21,14 @@ func (b *builder) slotWords() {
 	b.c.slots = r
 }
 
-func (s *slotReader) read(text []rune) Slots {
+// saidValue is where a value stands and by which sign the character features
+// see it.
+type saidValue struct {
+	start, end int
+	sign       rune
+}
+
+func (s *slotReader) read(text []rune) (Slots, []saidValue) {
 	phone, phoneAt := s.phone(text)
 	caseNo, caseAt := s.caseNo(text)
 	// A number that was read is no home as well.
@@ -29,7 +36,17 @@ func (s *slotReader) read(text []rune) Slots {
 	out := Slots{Phone: phone, CaseNo: caseNo}
 	out.Building, out.Entrance, out.Room = s.home(rest)
 	out.Rating = s.rating(rest)
-	return out
+	var said []saidValue
+	for _, st := range phoneAt {
+		said = append(said, saidValue{st.start, st.end, signPhone})
+	}
+	for _, st := range caseAt {
+		said = append(said, saidValue{st.start, st.end, signCase})
+	}
+	for _, m := range s.homes(rest) {
+		said = append(said, saidValue{m.start, m.end, signHome})
+	}
+	return out, said
 }
 
 type stretch struct{ start, end int }

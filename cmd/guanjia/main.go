@@ -29,7 +29,11 @@ type cli struct {
 	Seed     seedCmd     `cmd:"" help:"Load the sample company into the database and the simulators."`
 	Migrate  migrateCmd  `cmd:"" help:"Bring the database schema up to date."`
 	Doctor   doctorCmd   `cmd:"" help:"Check every setting; with --online, every vendor."`
+	Import   importCmd   `cmd:"" help:"Bring data into a running server."`
+	Export   exportCmd   `cmd:"" help:"Fetch a register from a running server."`
 	Classify classifyCmd `cmd:"" help:"Read residents' messages from stdin, one JSON line each, and print what they mean."`
+	Answer   answerCmd   `cmd:"" help:"Read residents' questions from stdin, one JSON line each, and print the article that answers each."`
+	Train    trainCmd    `cmd:"" help:"Train the weights by which residents' messages are read, from the labelled corpus."`
 }
 
 // out is what a command writes to and reads from.

@@ -1,0 +1,147 @@
+package intent
+
+import "slices"
+
+// byModel lets the weights decide, and rules where life is at stake or a message
+// is nothing but a word that needs no weighing.
+func (c *Classifier) byModel(r *reading) Result {
+	sums := c.model.sums(c.vector(r))
+	res := Result{Emotion: c.emotional(r.got), Insult: r.got.anyOf(c.speaks["insult"])}
+	var yes bool
+	if res.Danger, yes = c.isEmergency(r, sums); yes {
+		c.asEmergency(&res, r, sums)
+		return res
+	}
+	c.choose(&res, r, sums)
+	return res
+}
+
+func (c *Classifier) choose(res *Result, r *reading, sums []float32) {
+	c.chooseIntent(res, r, sums)
+	c.chooseTopic(res, r, sums)
+	c.chooseCategory(res, r, sums)
+}
+
+// Thresholds of the emergency head, chosen on held-back authors; see
+// docs/understanding.md.
+const (
+	emergencySure    = 0.3  // the head alone is enough
+	emergencyWithCue = 0.03 // together with a hand-written rule
+)
+
+func (c *Classifier) isEmergency(r *reading, sums []float32) (float64, bool) {
+	p := 0.0
+	for _, g := range c.model.head(HeadEmergency, sums, nil) {
+		if g.class == "1" {
+			p = g.p
+		}
+	}
+	if r.whole != "" {
+		return p, r.danger.kind != nil
+	}
+	return p, p >= emergencySure || r.danger.kind != nil && p >= emergencyWithCue
+}
+
+func (c *Classifier) asEmergency(res *Result, r *reading, sums []float32) {
+	res.Intent, res.Emergency, res.Emotion = IntentHelp, true, true
+	res.Confidence = max(res.Danger, 0.5)
+	c.chooseTopic(res, r, sums)
+	c.chooseCategory(res, r, sums)
+	res.EmergencyKind = c.kindOf(res, r)
+}
+
+// kindOf names the danger: by the rule that found it, otherwise by the topic.
+func (c *Classifier) kindOf(res *Result, r *reading) string {
+	if r.danger.kind != nil {
+		return r.danger.kind.kind
+	}
+	switch res.Topic {
+	case "gas_leak", "outage_gas":
+		return DangerGasLeak
+	case "fire":
+		return DangerFire
+	case "electric", "outage_power":
+		return DangerElectric
+	case "lift":
+		return DangerLiftTrapped
+	case "leak", "drain", "outage_water", "heating":
+		return DangerWaterBurst
+	case "falling_object":
+		return DangerFallingObject
+	case "security", "staff_attitude":
+		return DangerViolence
+	case "vulnerable", "pets":
+		return DangerPersonDown
+	}
+	return DangerGeneric
+}
+
+// alsoShare is how probable a second intent must be, against the first, to be
+// named beside it.
+const alsoShare = 0.45
+
+func (c *Classifier) chooseIntent(res *Result, r *reading, sums []float32) {
+	if r.whole != "" {
+		res.Intent, res.Confidence = r.whole, 0.97
+		return
+	}
+	gs := c.model.head(HeadIntent, sums, nil)
+	res.Intent, res.Confidence = gs[0].class, gs[0].p
+	if g := gs[1]; g.p >= 0.2 && g.p >= alsoShare*gs[0].p && hasMatter(g.class) && hasMatter(res.Intent) {
+		res.Also = append(res.Also, g.class)
+	}
+}
+
+// hasMatter tells intents that bring a matter from mere courtesies.
+func hasMatter(intent string) bool {
+	switch intent {
+	case IntentInquiry, IntentComplaint, IntentRepair, IntentSuggestion, IntentHelp, IntentPraise, IntentUrge, IntentHandoff:
+		return true
+	}
+	return false
+}
+
+// noneShare is how probable the best topic must be, against none at all, to be
+// given: a topic that is only likely helps more than none.
+const noneShare = 0.35
+
+func (c *Classifier) chooseTopic(res *Result, r *reading, sums []float32) {
+	gs := c.model.head(HeadTopic, sums, nil)
+	if gs[0].class == None && gs[1].p < noneShare*gs[0].p {
+		return
+	}
+	res.Topic = gs[0].class
+	if res.Topic == None {
+		res.Topic = gs[1].class
+	}
+}
+
+// chooseCategory is asked for intents that have one.
+func (c *Classifier) chooseCategory(res *Result, r *reading, sums []float32) {
+	allowed := categoriesOf(res.Intent)
+	if allowed == nil {
+		return
+	}
+	with := slices.Clone(sums)
+	if row := c.model.row(IntentFeature(res.Intent).Key); row != nil {
+		for i, w := range row {
+			with[i] += float32(w)
+		}
+	}
+	if gs := c.model.head(HeadCategory, with, allowed); gs[0].class != None {
+		res.Category = gs[0].class
+	}
+}
+
+// categoriesOf says which categories an intent may have, nil for none.
+func categoriesOf(intent string) func(string) bool {
+	switch intent {
+	case IntentRepair:
+		return func(c string) bool { return c == "engineering" || c == "facilities_play" || c == "cleaning" }
+	case IntentComplaint, IntentSuggestion, IntentPraise, IntentHelp:
+		return func(c string) bool { return c != None }
+	case IntentUrge:
+		return func(string) bool { return true }
+	}
+	return nil
+}
