@@ -177,7 +177,12 @@ func (l *line) topic() {
 	}
 }
 
-var labelWord = regexp.MustCompile(`(标题|主题|原因|提示|请注意|提醒|电话|联系电话|说明) ?: ?([^,:]+)`)
+const labelNames = `(标题|主题|原因|提示|请注意|提醒|联系电话|电话|说明) ?`
+
+var (
+	labelWord = regexp.MustCompile(labelNames + `: ?([^,:]+)`)
+	lastLabel = regexp.MustCompile(labelNames + `$`)
+)
 
 // labelled reads parts that are named: 原因:主管爆裂.
 func (l *line) labelled() {
@@ -186,7 +191,14 @@ func (l *line) labelled() {
 		if m == nil {
 			return
 		}
-		label, value := l.rest[m[2]:m[3]], strings.TrimSpace(l.rest[m[4]:m[5]])
+		end := m[5]
+		if strings.HasPrefix(l.rest[end:], ":") {
+			// The value runs up to the next label.
+			if i := lastLabel.FindStringIndex(l.rest[m[4]:end]); i != nil && i[0] > 0 {
+				end = m[4] + i[0]
+			}
+		}
+		label, value := l.rest[m[2]:m[3]], strings.TrimSpace(l.rest[m[4]:end])
 		switch label {
 		case "标题", "主题":
 			l.d.Title = value
@@ -197,7 +209,7 @@ func (l *line) labelled() {
 		default:
 			l.d.Action = value
 		}
-		l.cut(m[0], m[1])
+		l.cut(m[0], end)
 	}
 }
 
@@ -266,6 +278,10 @@ func (l *line) times() {
 			l.cut(m[0], m[1])
 			if k := l.n.kinds.Kinds[l.d.Kind]; k != nil && k.Lead && !at.After(l.now) && !namesDay(text) {
 				at = at.AddDate(0, 0, 1)
+			}
+			if k := l.n.kinds.Kinds[l.d.Kind]; k != nil && l.d.EndsAt.IsZero() && len(k.Changes) == 1 && k.Changes[0] == "ends_at" {
+				l.d.EndsAt = Time{at} // 延长到20点
+				return
 			}
 			l.d.StartsAt = Time{at}
 		}

@@ -60,6 +60,11 @@ type Options struct {
 	Poll time.Duration
 	// Alarm hears when an account is stopped, and when it works again.
 	Alarm func(ctx context.Context, a Alarm)
+	// Held hears of a reference put as a bulk that the engine has held, because
+	// what it sends is refused for a reason that all of it shares: the vendor's
+	// template is withdrawn, or one refusal came again and again. Resuming it is
+	// ledger.FreeTx.
+	Held func(ctx context.Context, refKind, refID, code string)
 	// Points hears the name of every kill point that is passed.
 	Points func(name string)
 }
@@ -114,6 +119,8 @@ type Engine struct {
 	progress atomic.Uint64 // counts everything that happened
 	rounds   map[ledger.Lane]*atomic.Uint64
 	urgent   urgency
+	refusals refusals
+	lookedAt atomic.Int64 // when the accounts' settings and days were read
 }
 
 // New makes an engine for the channels of the senders.
@@ -132,6 +139,9 @@ func New(l *ledger.Ledger, senders []Sender, o Options) *Engine {
 	}
 	if o.Alarm == nil {
 		o.Alarm = func(context.Context, Alarm) {}
+	}
+	if o.Held == nil {
+		o.Held = func(context.Context, string, string, string) {}
 	}
 	if o.Points == nil {
 		o.Points = func(string) {}
@@ -453,6 +463,7 @@ func (r *runner) claim(ctx context.Context, room int) (n int, wait time.Duration
 		}
 	}
 	slices.Sort(q.Channels)
+	e.lookAtAccounts(ctx)
 	var free time.Duration
 	q.Except, free = e.sources.closed(r.lane)
 	list, next, err := e.l.ClaimNext(ctx, q)
@@ -524,7 +535,9 @@ func (e *Engine) deliver(lane ledger.Lane, d ledger.Delivery) {
 	o := e.call(ctx, d, a)
 	e.o.Points(PointCalled)
 	e.m.called(d.Channel, o.Kind, time.Since(began))
-	e.learn(ctx, src, o)
+	if !e.holdRef(ctx, d, o) {
+		e.learn(ctx, src, o)
+	}
 	e.record(d, a, o)
 	e.o.Points(PointRecorded)
 }
@@ -564,7 +577,7 @@ func (e *Engine) admit(ctx context.Context, lane ledger.Lane, src *source) (due 
 // askNodes takes a place in the rate that the nodes share. Without Redis this
 // node keeps to its own part and emergencies leave all the same.
 func (e *Engine) askNodes(ctx context.Context, lane ledger.Lane, src *source) (wait time.Duration, ok bool) {
-	if e.shared == nil || !src.limited() {
+	if e.shared == nil || !src.limited() || src.spend(lane, time.Now()) {
 		return 0, true
 	}
 	wait, taken, err := e.shared.take(ctx, src, lane)
@@ -601,6 +614,59 @@ func (e *Engine) call(ctx context.Context, d ledger.Delivery, a ledger.Attempt) 
 		return ledger.Outcome{Kind: ledger.Retry, Code: "no_sender"}
 	}
 	return s.Send(ctx, d, a)
+}
+
+// lookAtAccounts takes changed settings over and reads how much of its day each
+// account has used.
+func (e *Engine) lookAtAccounts(ctx context.Context) {
+	now := time.Now()
+	at := e.lookedAt.Load()
+	if now.UnixNano()-at < int64(lookAtDay) || !e.lookedAt.CompareAndSwap(at, now.UnixNano()) {
+		return
+	}
+	for _, src := range e.sources.all() {
+		src.configure(e.sources.rates(src.channel, src.account), now)
+		if !src.dayWanted(now) {
+			continue
+		}
+		n, err := e.l.SentToday(ctx, src.channel, src.account)
+		e.tell(ctx, "read an account's day", err)
+		if err != nil {
+			continue
+		}
+		clk := e.o.Clock.Now()
+		if alarm, news := src.setDay(n, ledger.NextDay(clk).Sub(clk), now); news {
+			e.raise(ctx, alarm)
+		}
+	}
+}
+
+// holdRef holds a bulk whose rows are refused for a reason that they share. It
+// tells whether the outcome is thereby dealt with, so that it says nothing about
+// the account.
+func (e *Engine) holdRef(ctx context.Context, d ledger.Delivery, o ledger.Outcome) bool {
+	if d.Bulk() == "" {
+		return false
+	}
+	hold := o.Kind == ledger.Template
+	switch {
+	case o.Kind == ledger.Permanent:
+		hold = e.refusals.again(d.Bulk(), o.Code)
+	case o.Kind == ledger.OK:
+		e.refusals.forget(d.Bulk())
+	}
+	if !hold {
+		return o.Kind == ledger.Permanent
+	}
+	ctx = context.WithoutCancel(ctx)
+	err := e.l.Hold(ctx, d.RefKind, d.RefID, o.Code)
+	e.tell(ctx, "hold a reference", err)
+	if err != nil || !e.refusals.first(d.Bulk(), o.Code) {
+		return true // another worker's call said the same a moment ago
+	}
+	e.o.Held(ctx, d.RefKind, d.RefID, o.Code)
+	e.raise(ctx, Alarm{Channel: d.Channel, AccountID: d.AccountID, Kind: o.Kind, Code: o.Code, Open: true, RefKind: d.RefKind, RefID: d.RefID})
+	return true
 }
 
 // record writes the outcome and does not give up while the database is away:
@@ -651,10 +717,13 @@ func (e *Engine) record(d ledger.Delivery, a ledger.Attempt, o ledger.Outcome) {
 
 // learn draws the consequences of an outcome for the whole account.
 func (e *Engine) learn(ctx context.Context, src *source, o ledger.Outcome) {
-	alarm, news := src.learn(o, time.Now())
-	if !news {
-		return
+	if alarm, news := src.learn(o, time.Now()); news {
+		e.raise(ctx, alarm)
 	}
+}
+
+// raise tells the log and whoever listens.
+func (e *Engine) raise(ctx context.Context, alarm Alarm) {
 	e.m.alarm(alarm)
 	if alarm.Open {
 		e.log.ErrorContext(ctx, "account stopped", "channel", alarm.Channel, "account", alarm.AccountID, "kind", alarm.Kind, "code", alarm.Code)

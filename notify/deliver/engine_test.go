@@ -571,3 +571,232 @@ func BenchmarkEngine(b *testing.B) {
 	}
 	_ = e.Stop(context.Background())
 }
+
+// bulk puts n rows of a reference.
+func (b *bench) bulk(ref string, n int, change func(k *ledger.Bulk)) {
+	b.t.Helper()
+	k := ledger.Bulk{
+		CompanyID: "c1", Channel: ledger.ChannelSMS, Lane: ledger.LaneBulk, Class: ledger.ClassPlanned,
+		RefKind: "notice", RefID: ref, Payload: 1,
+		Rows: `with recursive n(i) as (select 1 union all select i + 1 from n where i < cast($2 as bigint))
+			select cast($1 as text) || '-' || cast(i as text) as id, 's1' as account_id,
+				cast(13800000000 + i as text) as address, '' as skip_code, '' as plan from n`,
+		Args: []any{ref, n},
+	}
+	if change != nil {
+		change(&k)
+	}
+	err := b.db.InTx(context.Background(), "bulk", func(ctx context.Context, tx *db.Tx) error {
+		_, err := b.l.PutBulkTx(ctx, tx, k)
+		return err
+	})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+func (b *bench) states(ref string) map[ledger.State]int64 {
+	b.t.Helper()
+	list, err := b.l.Counts(context.Background(), b.db, "notice", ref)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	m := map[ledger.State]int64{}
+	for _, c := range list {
+		m[c.State] += c.N
+	}
+	return m
+}
+
+func (b *bench) tx(f func(ctx context.Context, tx *db.Tx) error) {
+	b.t.Helper()
+	if err := b.db.InTx(context.Background(), "test", f); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// alarms gathers what an engine cries.
+type alarms struct {
+	mu   sync.Mutex
+	list []deliver.Alarm
+}
+
+func (a *alarms) hear(_ context.Context, x deliver.Alarm) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.list = append(a.list, x)
+}
+
+func (a *alarms) count(match func(x deliver.Alarm) bool) int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	n := 0
+	for _, x := range a.list {
+		if match(x) {
+			n++
+		}
+	}
+	return n
+}
+
+// A template that is withdrawn midway stops its own broadcast and nothing else;
+// after it is back, the rest is sent and nobody twice.
+func TestWithdrawnTemplateHoldsItsBulk(t *testing.T) {
+	t.Parallel()
+	dbtest.Run(t, func(t *testing.T, d *db.DB) {
+		b := newBench(t, d)
+		var gone atomic.Bool
+		var other atomic.Int64
+		vendor := &fake{channel: ledger.ChannelSMS, answer: func(_ context.Context, d ledger.Delivery, a ledger.Attempt) ledger.Outcome {
+			if d.RefID != "n1" {
+				other.Add(1)
+				return ledger.Outcome{Kind: ledger.OK, VendorID: a.OutID}
+			}
+			if gone.Load() {
+				return ledger.Outcome{Kind: ledger.Template, Code: "isv.SMS_TEMPLATE_ILLEGAL"}
+			}
+			return ledger.Outcome{Kind: ledger.OK, VendorID: a.OutID}
+		}}
+		var heard alarms
+		var held atomic.Int64
+		gone.Store(true)
+		b.start(deliver.Options{
+			Workers: map[ledger.Lane]int{ledger.LaneBulk: 4}, Alarm: heard.hear, Poll: 20 * time.Millisecond,
+			Held: func(_ context.Context, kind, id, code string) {
+				if kind == "notice" && id == "n1" && code == "isv.SMS_TEMPLATE_ILLEGAL" {
+					held.Add(1)
+				}
+			},
+		}, vendor)
+		b.bulk("n1", 60, nil)
+		until(t, "the notice is held", func() bool { return held.Load() == 1 })
+		b.bulk("n2", 10, nil)
+		until(t, "the other notice leaves", func() bool { return other.Load() == 10 })
+		got := b.states("n1")
+		if got[ledger.Failed] != 0 || got[ledger.Submitted] != 0 {
+			t.Fatalf("states of the held notice: %v", got)
+		}
+		if n := heard.count(func(x deliver.Alarm) bool { return x.Open && x.RefID == "n1" }); n != 1 {
+			t.Fatalf("%d alarms, want one", n)
+		}
+		gone.Store(false)
+		b.tx(func(ctx context.Context, tx *db.Tx) error {
+			// What was refused waits a minute; the test does not.
+			if _, err := tx.ExecContext(ctx, `update deliveries set due_at = created_at where state = 'planned'`); err != nil {
+				return err
+			}
+			return b.l.FreeTx(ctx, tx, "notice", "n1")
+		})
+		until(t, "the rest is sent", func() bool { return b.states("n1")[ledger.Submitted] == 60 })
+	})
+}
+
+// The same refusal five times is not five recipients' fault: the rest waits.
+func TestSharedRefusalHoldsItsBulk(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, dbtest.SQLite(t))
+	vendor := &fake{channel: ledger.ChannelSMS, answer: func(context.Context, ledger.Delivery, ledger.Attempt) ledger.Outcome {
+		return ledger.Outcome{Kind: ledger.Permanent, Code: "isv.TEMPLATE_PARAMS_ILLEGAL"}
+	}}
+	var held atomic.Int64
+	b.start(deliver.Options{
+		Workers: map[ledger.Lane]int{ledger.LaneBulk: 2},
+		Held:    func(context.Context, string, string, string) { held.Add(1) },
+	}, vendor)
+	b.bulk("n1", 200, nil)
+	until(t, "the notice is held", func() bool { return held.Load() == 1 })
+	until(t, "calls under way end", func() bool { s := b.states("n1"); return s[ledger.Sending]+s[ledger.Claimed] == 0 })
+	got := b.states("n1")
+	if got[ledger.Failed] < 5 || got[ledger.Failed] > 10 || got[ledger.Planned] != 200-got[ledger.Failed] {
+		t.Fatalf("states %v: want five failed, or those under way, and the rest waiting", got)
+	}
+}
+
+// Pause and cancel reach what workers already hold.
+func TestPauseAndCancel(t *testing.T) {
+	t.Parallel()
+	dbtest.Run(t, func(t *testing.T, d *db.DB) {
+		b := newBench(t, d)
+		gate := make(chan struct{})
+		vendor := &fake{channel: ledger.ChannelSMS, answer: func(ctx context.Context, _ ledger.Delivery, a ledger.Attempt) ledger.Outcome {
+			select {
+			case <-gate:
+			case <-ctx.Done():
+			}
+			return ledger.Outcome{Kind: ledger.OK, VendorID: a.OutID}
+		}}
+		b.start(deliver.Options{Workers: map[ledger.Lane]int{ledger.LaneBulk: 4}, Poll: 20 * time.Millisecond}, vendor)
+		b.bulk("n1", 100, nil)
+		until(t, "calls are under way", func() bool { return vendor.count() == 4 })
+		b.tx(func(ctx context.Context, tx *db.Tx) error { return b.l.HoldTx(ctx, tx, "notice", "n1", "paused") })
+		close(gate)
+		until(t, "what was claimed is given back", func() bool { return b.states("n1")[ledger.Planned] == 96 })
+		if n := vendor.count(); n != 4 {
+			t.Fatalf("%d calls after the pause, want the 4 under way", n)
+		}
+		if n, err := b.l.CancelRef(context.Background(), "notice", "n1"); err != nil || n != 96 {
+			t.Fatalf("cancelled %d, %v", n, err)
+		}
+	})
+}
+
+// Housekeeping ends a cancellation whose process died.
+func TestHousekeepingCancels(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, dbtest.SQLite(t))
+	b.bulk("n1", 50, nil)
+	b.tx(func(ctx context.Context, tx *db.Tx) error { return b.l.WithdrawTx(ctx, tx, "notice", "n1") })
+	vendor := &fake{channel: ledger.ChannelSMS}
+	b.start(deliver.Options{}, vendor)
+	until(t, "all are cancelled", func() bool { return b.states("n1")[ledger.Cancelled] == 50 })
+	if vendor.count() != 0 {
+		t.Fatal("something was sent")
+	}
+}
+
+// The day's cap stops the calm lanes short of it, and leaves emergencies their part.
+func TestDailyCap(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, dbtest.SQLite(t))
+	vendor := &fake{channel: ledger.ChannelSMS}
+	var heard alarms
+	b.start(deliver.Options{
+		Workers: map[ledger.Lane]int{ledger.LaneBulk: 2}, Alarm: heard.hear, Poll: 20 * time.Millisecond,
+		Rates: func(string, string) deliver.Rate { return deliver.Rate{PerDay: 50, Reserved: 0.2} },
+	}, vendor)
+	b.bulk("n1", 200, nil)
+	until(t, "the cap is told", func() bool {
+		return heard.count(func(x deliver.Alarm) bool { return x.Open && x.Kind == ledger.Quota }) == 1
+	})
+	calm := vendor.count()
+	if calm < 40 || calm > 45 {
+		t.Fatalf("%d calls before the cap of 40", calm)
+	}
+	b.bulk("n2", 5, func(k *ledger.Bulk) { k.Lane, k.Class = ledger.LaneEmergency, ledger.ClassDanger })
+	until(t, "emergencies leave", func() bool { return b.states("n2")[ledger.Submitted] == 5 })
+	if n := vendor.count(); n != calm+5 {
+		t.Fatalf("%d calls, want the emergencies only", n-calm)
+	}
+}
+
+// A running broadcast gives way to an emergency.
+func TestBroadcastGivesWay(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, dbtest.SQLite(t))
+	var emergencies atomic.Int64
+	vendor := &fake{channel: ledger.ChannelSMS, answer: func(_ context.Context, d ledger.Delivery, a ledger.Attempt) ledger.Outcome {
+		if d.Lane == ledger.LaneEmergency {
+			emergencies.Add(1)
+		}
+		return ledger.Outcome{Kind: ledger.OK, VendorID: a.OutID}
+	}}
+	b.start(deliver.Options{}, vendor)
+	b.bulk("n1", 5000, nil)
+	until(t, "the broadcast runs", func() bool { return vendor.count() > 100 })
+	b.bulk("n2", 300, func(k *ledger.Bulk) { k.Lane, k.Class = ledger.LaneEmergency, ledger.ClassDanger })
+	before := vendor.count()
+	until(t, "all emergencies are out", func() bool { return emergencies.Load() == 300 })
+	if others := vendor.count() - before - 300; others > 600 {
+		t.Errorf("%d others left meanwhile; the emergency had to share", others)
+	}
+}

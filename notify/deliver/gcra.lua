@@ -7,9 +7,12 @@
 -- ARGV[3] microseconds between two calls of the whole rate
 -- ARGV[4] burst, in calls
 -- ARGV[5] longest wait in microseconds; a longer one takes no place
+-- ARGV[6] how many places to take one after the other
 -- returns microseconds to wait, or minus them when no place was taken
 local t = redis.call('TIME')
 local now = t[1] * 1000000 + t[2]
+
+local places = tonumber(ARGV[6] or 1)
 
 local function take(key, gap, burst, longest)
   local at = tonumber(redis.call('GET', key) or 0)
@@ -17,7 +20,7 @@ local function take(key, gap, burst, longest)
   local wait = at - now - (burst - 1) * gap
   if wait < 0 then wait = 0 end
   if longest >= 0 and wait > longest then return -wait end
-  local nxt = at + gap
+  local nxt = at + gap * places
   redis.call('SET', key, string.format('%.0f', nxt), 'PX', math.ceil((nxt - now) / 1000) + 1000)
   return wait
 end

@@ -16,6 +16,10 @@ type Rate struct {
 	// Reserved is the share that only the emergency lane may use, 0 to 1;
 	// zero means a fifth.
 	Reserved float64
+	// PerDay is how many submissions a day of the vendors (UTC+8) may have been
+	// accepted before all lanes but the emergency one wait for the next day; the
+	// reserved share is kept from them. Zero: no cap.
+	PerDay int64
 }
 
 // Alarm says that an account was stopped, or works again. A person must act on
@@ -26,6 +30,10 @@ type Alarm struct {
 	Kind      ledger.OutcomeKind
 	Code      string
 	Open      bool // false: it works again
+	// RefKind and RefID name the bulk that was held, when it is not the account
+	// that is in trouble.
+	RefKind string
+	RefID   string
 }
 
 // Numbers of the breaker and the rate, by the machine's clock.
@@ -47,6 +55,10 @@ const (
 	slowest = 1.0 / 64
 	// recovery: the part of the full rate that comes back a second.
 	recovery = 0.05
+	// lookAtDay is how old the count of a day may be.
+	lookAtDay = time.Second
+	// codeDayCap is the code of the alarm when our own daily cap is reached.
+	codeDayCap = "our_day_cap"
 	// unlimitedStart: the rate that a throttled account without a configured
 	// rate is taken to have had.
 	unlimitedStart = 50
@@ -78,6 +90,17 @@ func (s *sources) get(channel, accountID string) *source {
 	return src
 }
 
+// all lists what is known.
+func (s *sources) all() []*source {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list := make([]*source, 0, len(s.list))
+	for _, src := range s.list {
+		list = append(list, src)
+	}
+	return list
+}
+
 // closed lists the sources that a lane must not claim now, and when the first
 // of them opens (zero: none is closed).
 func (s *sources) closed(lane ledger.Lane) (keys []string, opens time.Duration) {
@@ -100,18 +123,23 @@ func (s *sources) closed(lane ledger.Lane) (keys []string, opens time.Duration) 
 // source is one account on one channel: its rate and its breaker.
 type source struct {
 	channel, account string
+	mu               sync.Mutex
 	full             float64 // configured rate, 0 without
 	burst            int
 	reserved         float64
-
-	mu sync.Mutex
+	perDay           int64 // configured cap, 0 without
+	today            int64 // counted of it
+	todayAt          time.Time
+	dayEnds          time.Duration // until the day turns, when it was counted
+	capped           bool          // the alarm about it is given
 	// urgent is the account's whole rate, for emergencies; rest is what the
 	// other lanes may use of it. An emergency takes its place from rest too, so
 	// that both together keep the account's rate, and never waits for places
 	// that others have taken ahead.
 	urgent, rest *rate.Limiter
-	now          float64 // current rate, 0 for unlimited
-	share        float64 // of the rate that this node may use alone, 1 while nodes share it
+	now          float64   // current rate, 0 for unlimited
+	credits      [2]credit // calm lanes, emergencies
+	share        float64   // of the rate that this node may use alone, 1 while nodes share it
 	raisedAt     time.Time
 
 	halted  bool // money or stop: emergencies wait too
@@ -125,14 +153,64 @@ type source struct {
 }
 
 func newSource(channel, account string, r Rate) *source {
-	s := &source{channel: channel, account: account, full: r.PerSecond, burst: max(1, r.Burst), reserved: r.Reserved}
-	if s.reserved <= 0 || s.reserved >= 1 {
-		s.reserved = defaultReserved
-	}
-	s.now, s.share = s.full, 1
+	s := &source{channel: channel, account: account, share: 1}
+	s.settings(r)
+	s.now = s.full
 	s.urgent = rate.NewLimiter(limitOf(s.now), s.burst)
 	s.rest = rate.NewLimiter(limitOf(s.now*(1-s.reserved)), s.burst)
 	return s
+}
+
+func (s *source) settings(r Rate) {
+	s.full, s.burst, s.reserved, s.perDay = r.PerSecond, max(1, r.Burst), r.Reserved, r.PerDay
+	if s.reserved <= 0 || s.reserved >= 1 {
+		s.reserved = defaultReserved
+	}
+}
+
+// configure takes changed settings over. A throttled account climbs to a new
+// rate as it would have to the old one.
+func (s *source) configure(r Rate, now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	full, burst, reserved := s.full, s.burst, s.reserved
+	s.settings(r)
+	if s.full == full && s.burst == burst && s.reserved == reserved {
+		return
+	}
+	if s.now == full || (s.full > 0 && s.now > s.full) {
+		s.now = s.full
+	}
+	s.raisedAt = now
+	s.urgent.SetBurstAt(now, s.burst)
+	s.rest.SetBurstAt(now, s.burst)
+	s.setRate(now)
+}
+
+// dayWanted tells whether the count of the day must be read again.
+func (s *source) dayWanted(now time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.perDay > 0 && now.Sub(s.todayAt) >= lookAtDay
+}
+
+// setDay takes the count of the day, by which the account may have just reached
+// its cap or have just come back; news is true then.
+func (s *source) setDay(n int64, ends time.Duration, now time.Time) (a Alarm, news bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.today, s.todayAt, s.dayEnds = n, now, ends
+	full := s.dayFull()
+	if full == s.capped {
+		return Alarm{}, false
+	}
+	s.capped = full
+	return Alarm{Channel: s.channel, AccountID: s.account, Kind: ledger.Quota, Code: codeDayCap, Open: full}, true
+}
+
+// dayFull tells whether the calm lanes have had their part of the day.
+func (s *source) dayFull() bool {
+	return s.perDay > 0 && float64(s.today) >= float64(s.perDay)*(1-s.reserved)
 }
 
 func limitOf(perSecond float64) rate.Limit {
@@ -148,6 +226,9 @@ func (s *source) blocked(lane ledger.Lane, now time.Time) time.Duration {
 	defer s.mu.Unlock()
 	if wait := s.broken(lane, now); wait > 0 {
 		return wait
+	}
+	if lane != ledger.LaneEmergency && s.dayFull() {
+		return min(max(s.dayEnds, lookAtDay), 5*lookAtDay)
 	}
 	s.raise(now)
 	lim := s.rest
@@ -185,6 +266,9 @@ func (s *source) enter(lane ledger.Lane, now time.Time) time.Duration {
 	defer s.mu.Unlock()
 	if wait := s.broken(lane, now); wait > 0 {
 		return wait
+	}
+	if lane != ledger.LaneEmergency && s.dayFull() {
+		return lookAtDay
 	}
 	if !s.until.IsZero() {
 		s.probing = true
@@ -260,7 +344,11 @@ func (s *source) alone(share float64, now time.Time) (news bool) {
 }
 
 // limited tells whether the account has a rate to share.
-func (s *source) limited() bool { return s.full > 0 }
+func (s *source) limited() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.full > 0
+}
 
 // gaps are the times between two calls of the current rate, whole and without
 // the reserved share.
@@ -295,6 +383,9 @@ func (s *source) learn(o ledger.Outcome, now time.Time) (a Alarm, news bool) {
 		return Alarm{}, false
 	}
 	s.count(o)
+	if o.Kind == ledger.OK || o.Kind == ledger.Ambiguous {
+		s.today++ // until it is read again
+	}
 	switch o.Kind {
 	case ledger.Throttled:
 		s.halve(now)
@@ -316,6 +407,9 @@ func (s *source) learn(o ledger.Outcome, now time.Time) (a Alarm, news bool) {
 	case ledger.OK:
 		return s.close()
 	case ledger.Unreachable, ledger.RefreshToken:
+	case ledger.Template:
+		// Other templates of the account are well: see Engine.holdRef.
+		return Alarm{Channel: s.channel, AccountID: s.account, Kind: o.Kind, Code: o.Code, Open: true}, true
 	}
 	return Alarm{}, false
 }
@@ -328,7 +422,7 @@ func (s *source) count(o ledger.Outcome) {
 			s.silent++
 		}
 	case ledger.OK, ledger.Permanent, ledger.Unreachable, ledger.Quota, ledger.Money, ledger.Stop,
-		ledger.Throttled, ledger.RefreshToken:
+		ledger.Throttled, ledger.RefreshToken, ledger.Template:
 		s.silent = 0
 	}
 	switch {

@@ -20,7 +20,7 @@ var outcomes = map[wechatapi.Class]ledger.OutcomeKind{
 	wechatapi.ClassOAuth:     ledger.Permanent,
 	wechatapi.ClassDone:      ledger.OK,
 	wechatapi.ClassPermanent: ledger.Permanent,
-	wechatapi.ClassTemplate:  ledger.Permanent,
+	wechatapi.ClassTemplate:  ledger.Template,
 	wechatapi.ClassAccount:   ledger.Stop,
 }
 
@@ -45,7 +45,7 @@ func outcomeOf(err error, now time.Time) ledger.Outcome {
 		// The platform counts by the minute.
 		o.RetryAfter = time.Minute - time.Duration(now.Second())*time.Second
 	case ledger.OK, ledger.Retry, ledger.RefreshToken, ledger.Permanent, ledger.Unreachable,
-		ledger.Money, ledger.Stop, ledger.Ambiguous:
+		ledger.Money, ledger.Stop, ledger.Template, ledger.Ambiguous:
 	}
 	return o
 }

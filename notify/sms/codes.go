@@ -20,6 +20,7 @@ const (
 	classWait     codeClass = "wait"      // this number, later
 	classParam    codeClass = "param"     // this delivery's variables
 	classStop     codeClass = "stop"      // settings of the account
+	classTemplate codeClass = "template"  // this template, for good
 	classQuota    codeClass = "quota"
 	classMoney    codeClass = "money"
 )
@@ -40,10 +41,9 @@ var sendCodes = map[codeClass][]string{
 		"isv.PARAM_NOT_SUPPORT_URL", "isv.INVALID_JSON_PARAM", "isv.UNSUPPORTED_CONTENT",
 	},
 	classStop: {
-		"isv.MOBILE_COUNT_OVER_LIMIT", "isv.INVALID_PARAMETERS", "isv.SMS_CONTENT_ILLEGAL",
-		"isv.SMS_CONTENT_MISMATCH_TEMPLATE_TYPE", "isv.SMS_TEMPLATE_ILLEGAL", "isv.SMS_SIGNATURE_ILLEGAL",
+		"isv.MOBILE_COUNT_OVER_LIMIT", "isv.INVALID_PARAMETERS", "isv.SMS_SIGNATURE_ILLEGAL",
 		"isv.SMS_SIGN_ILLEGAL", "isv.SMS_SIGN_NAME_ILLEGAL", "isv.SIGN_NAME_ILLEGAL", "isv.SIGN_STATE_ILLEGAL",
-		"isv.SIGN_SOURCE_ILLEGAL", "isv.SMS_SIGNATURE_SCENE_ILLEGAL", "SignatureNotFound", "TemplateNotFound",
+		"isv.SIGN_SOURCE_ILLEGAL", "isv.SMS_SIGNATURE_SCENE_ILLEGAL", "SignatureNotFound",
 		"isv.EXTEND_CODE_ERROR", "isv.ONE_CODE_MULTIPLE_SIGN", "isv.CODE_EXCEED_LIMIT", "isv.CODE_ERROR",
 		"isv.SMS_TEST_NUMBER_LIMIT", "isv.SMS_TEST_SIGN_TEMPLATE_LIMIT", "isv.SMS_TEST_TEMPLATE_PARAMS_ILLEGAL",
 		"isv.DENY_IP_RANGE", "isp.RAM_PERMISSION_DENY", "Forbidden.RAM", "NoPermission", "isv.ACCOUNT_NOT_EXISTS",
@@ -51,6 +51,9 @@ var sendCodes = map[codeClass][]string{
 		"InvalidAccessKeyId.NotFound", "InvalidAccessKeyId.Inactive", "SignatureDoesNotMatch", "IncompleteSignature",
 		"InvalidTimeStamp.Expired", "InvalidTimeStamp.Format", "InvalidVersion", "InvalidAction.NotFound",
 		"InvalidProduct.NotFound",
+	},
+	classTemplate: {
+		"isv.SMS_TEMPLATE_ILLEGAL", "TemplateNotFound", "isv.SMS_CONTENT_ILLEGAL", "isv.SMS_CONTENT_MISMATCH_TEMPLATE_TYPE",
 	},
 	classMoney: {"isv.AMOUNT_NOT_ENOUGH", "isv.OUT_OF_SERVICE"},
 	classQuota: {"isv.DAY_LIMIT_CONTROL", "isv.MONTH_LIMIT_CONTROL"},
@@ -112,6 +115,8 @@ func outcomeOf(code, message string, class ledger.Class, now time.Time) ledger.O
 		o.Kind, o.RetryAfter = ledger.Retry, window(message, now)
 	case classParam:
 		o.Kind = ledger.Permanent
+	case classTemplate:
+		o.Kind = ledger.Template
 	case classStop:
 		o.Kind = ledger.Stop
 	case classQuota:
