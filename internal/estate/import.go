@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -33,6 +34,8 @@ var (
 	ErrWhichProject = errors.New("estate: the import names no project")
 	// ErrPlanStale: another import came between plan and application; plan again.
 	ErrPlanStale = errors.New("estate: another import came in between")
+	// ErrImportBusy: this node reads another file at the moment.
+	ErrImportBusy = errors.New("estate: another import is being read")
 )
 
 // Kinds of an ImportChange.
@@ -51,6 +54,7 @@ type ImportChange struct {
 	Name   string `json:"name,omitempty"`
 	Before string `json:"before,omitempty"`
 	After  string `json:"after,omitempty"`
+	Text   string `json:"text"` // the same in words
 }
 
 // ImportNew counts what an import adds.
@@ -300,7 +304,7 @@ func (pl *planner) op(r stagedRow) {
 }
 
 func (pl *planner) note(kind, unit, what, name, before, after string) {
-	pl.plan.Changes = append(pl.plan.Changes, ImportChange{kind, unit, what, name, before, after})
+	pl.plan.Changes = append(pl.plan.Changes, ImportChange{Kind: kind, Unit: unit, What: what, Name: name, Before: before, After: after})
 }
 
 func (pl *planner) changed(unit, what, name, before, after string) {
@@ -630,6 +634,46 @@ func ImportWords(b *wording.Book, code string, vars map[string]string) string {
 	return text.String()
 }
 
+// ImportErrorWords says why a whole import was refused, and by which code; false
+// for an error that is none of the uploader's.
+func ImportErrorWords(b *wording.Book, err error) (code, message string, ok bool) {
+	var file *FileError
+	switch {
+	case errors.As(err, &file):
+		code = file.Code
+	case errors.Is(err, ErrWhichProject):
+		code = "which_project"
+	case errors.Is(err, ErrPlanStale):
+		code = "stale"
+	case errors.Is(err, ErrImportBusy):
+		code = "busy"
+	default:
+		return "", "", false
+	}
+	return code, ImportWords(b, code, nil), true
+}
+
+// changeText writes a change as people read it.
+func changeText(b *wording.Book, c ImportChange) string {
+	value := func(v string) string {
+		switch c.What {
+		case "role", "home":
+			return b.Label("home_role", v)
+		case "vacant", "kind":
+			return b.Label("import_value", v)
+		}
+		return v
+	}
+	parts := []string{b.Label("import_change", c.Kind), c.Unit, b.Label("import_what", c.What), c.Name}
+	switch {
+	case c.Before != "" && c.After != "":
+		parts = append(parts, value(c.Before)+" → "+value(c.After))
+	case c.Before+c.After != "":
+		parts = append(parts, value(c.Before+c.After))
+	}
+	return strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), " ")
+}
+
 // ImportReport is the answer to an import or its preview, for API and pages.
 type ImportReport struct {
 	Project  ImportedProject `json:"project"`
@@ -643,6 +687,7 @@ type ImportReport struct {
 	Ignored  []string        `json:"ignored"`
 	Changes  []ImportChange  `json:"changes"` // at most MaxChanges
 	Applied  bool            `json:"applied"`
+	Summary  string          `json:"summary"` // the counts in words
 }
 
 // ImportedProject is the project that a file goes to.
@@ -664,8 +709,14 @@ type ImportProblem struct {
 const MaxChanges = 1000
 
 // Import reads a file and plans; it applies when asked to and nothing is wrong.
-// A *FileError, ErrWhichProject and ErrPlanStale are for the caller's words.
+// A *FileError, ErrWhichProject, ErrPlanStale and ErrImportBusy are for the
+// caller's words (ImportErrorWords). A node reads one file at a time: a large one
+// takes some hundred megabytes of memory while it is read.
 func (e *Estate) Import(ctx context.Context, b *wording.Book, companyID string, to ImportTarget, file []byte, apply bool) (ImportReport, error) {
+	if !e.importing.TryLock() {
+		return ImportReport{}, ErrImportBusy
+	}
+	defer e.importing.Unlock()
 	sheet, problems, err := ReadSheet(bytes.NewReader(file))
 	if err != nil {
 		return ImportReport{}, err
@@ -675,7 +726,7 @@ func (e *Estate) Import(ctx context.Context, b *wording.Book, companyID string, 
 	if len(problems) > 0 {
 		// What the good rows alone would change misleads: who stands in a bad
 		// row would seem to have moved away.
-		return r, nil
+		return r, r.sum(b)
 	}
 	plan, err := e.PlanImport(ctx, companyID, to, sheet)
 	if err != nil {
@@ -686,7 +737,10 @@ func (e *Estate) Import(ctx context.Context, b *wording.Book, companyID string, 
 		r.Problems = append(r.Problems, ImportProblem{Message: ImportWords(b, RowProject, map[string]string{"value": sheet.Project, "project": plan.Project.Name})})
 	}
 	r.New, r.Changed, r.Ended, r.Same = plan.New, plan.Changed, plan.Ended, plan.Same
-	r.Changes = append(r.Changes, plan.Changes[:min(len(plan.Changes), MaxChanges)]...)
+	for _, c := range plan.Changes[:min(len(plan.Changes), MaxChanges)] {
+		c.Text = changeText(b, c)
+		r.Changes = append(r.Changes, c)
+	}
 	if apply && len(r.Problems) == 0 {
 		if err := e.ApplyImport(ctx, plan); err != nil {
 			return ImportReport{}, err
@@ -696,7 +750,30 @@ func (e *Estate) Import(ctx context.Context, b *wording.Book, companyID string, 
 	if plan.NewProject && !r.Applied {
 		r.Project.ID = ""
 	}
-	return r, nil
+	return r, r.sum(b)
+}
+
+// sum writes the summary.
+func (r *ImportReport) sum(b *wording.Book) error {
+	key := "import.summary_preview"
+	switch {
+	case len(r.Problems) > 0:
+		key = "import.summary_bad"
+	case r.Applied:
+		key = "import.summary_done"
+	}
+	vars := wording.Vars{"project": r.Project.Name, "rows": strconv.Itoa(r.Rows), "problems": strconv.Itoa(len(r.Problems))}
+	for name, n := range map[string]int{
+		"units": r.New.Units, "residents": r.New.Residents, "homes": r.New.Homes, "changed": r.Changed, "ended": r.Ended, "same": r.Same,
+	} {
+		vars[name] = strconv.Itoa(n)
+	}
+	text, err := b.Say(key, vars)
+	if err != nil {
+		return fmt.Errorf("estate: sum up an import: %w", err)
+	}
+	r.Summary = text.String()
+	return nil
 }
 
 func inWords(b *wording.Book, list []RowProblem) []ImportProblem {

@@ -104,6 +104,12 @@ func TestImportShowsAndMakesTheDifference(t *testing.T) {
 		if d := cmp.Diff(before, s.state(t, "p1")); d != "" {
 			t.Errorf("a dry run changed something:\n%s", d)
 		}
+		if !slices.ContainsFunc(dry.Changes, func(c estate.ImportChange) bool {
+			return c.Text == "变更 3-2-1202 手机 李强 138****0002 → 139****0002"
+		}) ||
+			!slices.ContainsFunc(dry.Changes, func(c estate.ImportChange) bool { return c.Text == "迁出 3-2-1202 入住关系 赵明 租户" }) || !strings.Contains(dry.Summary, "预览") {
+			t.Errorf("words: %s\n%+v", dry.Summary, dry.Changes)
+		}
 		done, _ := s.imported(t, estate.ImportTarget{Project: "p1"}, true, rows...)
 		if !done.Applied || done.New != dry.New || done.Changed != 1 || done.Ended != 1 {
 			t.Errorf("applied: %+v", done)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 
 	"guanjia/internal/clock"
 	"guanjia/internal/company"
@@ -20,6 +21,8 @@ type Estate struct {
 	clock    clock.Clock
 	codes    *onetime.Codes
 	settings func(companyID string) company.Settings
+
+	importing sync.Mutex // one file at a time
 }
 
 // New builds an Estate. The settings of a company say how often and for how

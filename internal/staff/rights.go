@@ -17,8 +17,12 @@ const (
 	RightWriteNotice      Right = "write_notice"      // compose a notice or survey
 	RightApproveNotice    Right = "approve_notice"
 	RightApproveEmergency Right = "approve_emergency"
+	RightWriteArticle     Right = "write_article"     // write knowledge articles
+	RightApproveArticle   Right = "approve_article"   // let an article answer residents
 	RightSupervise        Right = "supervise"         // act on cases of every queue
-	RightAdmin            Right = "admin"             // settings, accounts, import
+	RightKeepResidents    Right = "keep_residents"    // import residents (R-175: the information officer keeps resident data)
+	RightKeepRegister     Right = "keep_register"     // complete the publication register and tick forms off
+	RightAdmin            Right = "admin"             // settings, accounts
 )
 
 // Role is the code of requirements section 20 or glossary section 1.
@@ -52,11 +56,11 @@ const (
 // What roles have in common.
 var (
 	// work is what everyone does who answers residents alone.
-	work = []Right{RightClaim, RightReply, RightNote, RightTransfer, RightHandle, RightClose}
+	work = []Right{RightClaim, RightReply, RightNote, RightTransfer, RightHandle, RightClose, RightWriteArticle}
 	// lead is added for whoever directs others: supervisors and above.
-	lead = []Right{RightAssign, RightBindGroup, RightWriteNotice}
+	lead = []Right{RightAssign, RightBindGroup, RightWriteNotice, RightKeepRegister}
 	// oversee is added for whoever watches all queues.
-	oversee = []Right{RightSupervise, RightWaive}
+	oversee = []Right{RightSupervise, RightWaive, RightApproveArticle}
 )
 
 // rights is the one table of who may what.
@@ -74,7 +78,7 @@ var rights = table(map[Role][][]Right{
 	RoleCustomerSpecialist: {work},
 	RoleCustomerAssistant:  {work},
 	RoleFrontDesk:          {work},
-	RoleInformationOfficer: {work, {RightWriteNotice}},
+	RoleInformationOfficer: {work, {RightWriteNotice, RightKeepResidents, RightKeepRegister}},
 	RoleLineHead:           {work, lead},
 	RoleTrainee:            {{RightNote}},
 	RoleDutyManager:        {work, lead, oversee, {RightApproveEmergency}},
