@@ -43,6 +43,9 @@ func (t *turn) decide(ctx context.Context) (step, error) {
 			return t.danger(ctx)
 		}
 	}
+	if s, ok, err := t.outage(ctx); err != nil || ok {
+		return s, err
+	}
 	run, ok := matters[t.read.Intent]
 	if !ok {
 		run = (*turn).other

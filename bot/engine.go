@@ -38,6 +38,8 @@ type Deps struct {
 	Book          *wording.Book
 	Calendar      func(companyID string) *calendar.Calendar
 	Knowledge     Answerer
+	// Outages answers residents from running notices; nil asks nobody.
+	Outages Outages
 	// TemplateResult hears what became of a template message.
 	TemplateResult func(ctx context.Context, accountID, openID, msgID, status string) error
 	Log            *slog.Logger
