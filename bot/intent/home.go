@@ -1,6 +1,9 @@
 package intent
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // mention is one home, or a part of one, said in a message.
 type mention struct {
@@ -23,7 +26,11 @@ func (s *slotReader) homes(text []rune) []mention {
 			continue
 		}
 		if !s.excluded(text, m) {
-			out = append(out, s.judge(text, m))
+			from := 0
+			if len(out) > 0 {
+				from = out[len(out)-1].end
+			}
+			out = append(out, s.judge(text, m, from))
 		}
 		i = m.end
 	}
@@ -62,10 +69,44 @@ func (s *slotReader) homeAt(text []rune, i int) (mention, bool) {
 	if i > 0 && (isDigit(text[i-1]) && isDigit(text[i]) || isLetter(text[i-1]) && (isLetter(text[i]) || isDigit(text[i])) || isCN(text[i-1]) && isCN(text[i])) {
 		return mention{}, false
 	}
-	for _, try := range []func([]rune, int) (mention, bool){compact, s.worded, s.entranceFirst, s.roomAlone} {
+	for _, try := range []func([]rune, int) (mention, bool){labelled, compact, s.worded, s.entranceFirst, s.roomAlone} {
 		if m, ok := try(text, i); ok {
 			return m, true
 		}
+	}
+	return mention{}, false
+}
+
+// labelled reads 楼号7 and 单元2, the label before the number. It begins at the
+// number.
+func labelled(text []rune, i int) (mention, bool) {
+	n, ok := numberAt(text, i)
+	if !ok {
+		return mention{}, false
+	}
+	at := i
+	for at > 0 && strings.ContainsRune(": 是为", text[at-1]) && i-at < 2 {
+		at--
+	}
+	v, ok := n.ordinal()
+	if !ok || len(v) > 2 || n.end < len(text) && (isSeparator(text[n.end]) || isLetter(text[n.end])) || hasUnit(text, n.end) {
+		return mention{}, false
+	}
+	ends := func(words ...string) bool {
+		return slices.ContainsFunc(words, func(w string) bool {
+			rs := []rune(w)
+			return at >= len(rs) && hasAt(text, at-len(rs), rs)
+		})
+	}
+	switch {
+	case hasAt(text, n.end, []rune("单元")) || hasAt(text, n.end, []rune("栋")) || hasAt(text, n.end, []rune("号楼")):
+		return mention{}, false
+	case ends("楼号", "栋号", "楼栋", "楼栋号", "幢号"):
+		return mention{building: v, start: i, end: n.end}, true
+	case ends("单元号") || ends("单元") && at != i && (at < 3 || !isDigit(text[at-3]) && !isCN(text[at-3])):
+		return mention{entrance: v, start: i, end: n.end}, true
+	case ends(",单元", " 单元"):
+		return mention{entrance: v, start: i, end: n.end}, true
 	}
 	return mention{}, false
 }
@@ -90,7 +131,7 @@ func block(text []rune, i int) (string, int, bool) {
 	return v, n.end, ok
 }
 
-func isSeparator(r rune) bool { return strings.ContainsRune("-/.#_", r) }
+func isSeparator(r rune) bool { return strings.ContainsRune("-/.#_杠", r) }
 
 // compact reads 3-2-1201, 3#2-1201, 3/2/1201, 3.2.1201, 3 2 1201 and 3-1201.
 func compact(text []rune, i int) (mention, bool) {
@@ -139,6 +180,9 @@ func separator(text []rune, i int) (rune, int, bool) {
 	if at < len(text) && isSeparator(text[at]) {
 		sep := text[at]
 		at++
+		if sep == '#' && at < len(text) && text[at] == '-' {
+			at++ // 10#-2-703
+		}
 		for at < len(text) && text[at] == ' ' {
 			at++
 		}
@@ -214,7 +258,7 @@ func (s *slotReader) worded(text []rune, i int) (mention, bool) {
 // buildingWord checks the word behind the number of a building.
 func (s *slotReader) buildingWord(text []rune, start, at int) (int, bool) {
 	word := ""
-	for _, w := range []string{"号楼", "号栋", "#楼", "#栋", "栋", "幢", "橦", "座", "动", "#"} {
+	for _, w := range []string{"号楼", "号栋", "#楼", "#栋", "栋", "幢", "橦", "座", "动", "懂", "洞", "冻", "撞", "#"} {
 		if hasAt(text, at, []rune(w)) {
 			word = w
 			break
@@ -226,7 +270,7 @@ func (s *slotReader) buildingWord(text []rune, start, at int) (int, bool) {
 		return 0, false
 	case "#":
 		return end, at-start <= 2 && hashIsBuilding(text, end)
-	case "动":
+	case "动", "懂", "洞", "冻", "撞":
 		return end, isHomePart(text, end)
 	case "座", "栋", "幢":
 		if quantity(text, start, end, word) {
@@ -265,11 +309,16 @@ func isHomePart(text []rune, i int) bool {
 func quantity(text []rune, start, end int, word string) bool {
 	n := string(text[start : end-len([]rune(word))])
 	n = strings.TrimSpace(n)
+	if end < len(text) && text[end] != '楼' && isHomePart(text, end) {
+		return false
+	}
 	if n == "两" || start > 0 && strings.ContainsRune("这那哪每整几好有共", text[start-1]) {
 		return true
 	}
 	if end >= len(text) || text[end] != '楼' {
-		return word == "座" && end < len(text) && strings.ContainsRune("位山桥塔城椅", text[end])
+		return word == "座" && (end < len(text) && strings.ContainsRune("位山桥塔城椅沙车轿房坟庙亭", text[end]) ||
+			slices.ContainsFunc([]string{"大山", "大桥", "的车", "的观光", "的沙发", "电动", "小山", "商务"}, func(w string) bool { return hasAt(text, end, []rune(w)) }) ||
+			start > 0 && strings.ContainsRune("排车厢", text[start-1]))
 	}
 	if n == "一" || word == "座" {
 		return true
@@ -383,7 +432,8 @@ func (s *slotReader) roomAlone(text []rune, i int) (mention, bool) {
 	if hasAt(text, end-1, []rune("室")) || hasAt(text, end-1, []rune("房")) && !s.lookBack(text, i, 4, s.words["not_home"]) {
 		return m, true
 	}
-	if s.lookBack(text, i, 1, s.words["room_prefix"]) || s.bracketBuilding(text, end) || s.afterCorrection(text, i) {
+	letter := isLetter(text[end-1]) && hasAt(text, end, []rune("的"))
+	if letter || s.lookAhead(text, end, 0, s.words["room_suffix"]) || s.lookBack(text, i, 1, s.words["room_prefix"]) || s.bracketBuilding(text, end) || s.afterCorrection(text, i) || s.lookBack(text, i, 12, s.words["room_word"]) && s.lookBack(text, i, 1, s.words["is_or_not"]) {
 		return m, true
 	}
 	return mention{}, false
@@ -459,8 +509,10 @@ func (s *slotReader) excluded(text []rune, m mention) bool {
 func hasBuildingWord(rs []rune) bool { return strings.ContainsAny(string(rs), "栋幢座楼橦动") }
 
 // judge notes whose home it is and whether it is denied.
-func (s *slotReader) judge(text []rune, m mention) mention {
-	m.speaker = s.lookBack(text, m.start, 3, s.words["speaker"])
+// Whoever speaks is named behind the home before, which ends at from.
+func (s *slotReader) judge(text []rune, m mention, from int) mention {
+	from = min(from, m.start)
+	m.speaker = s.lookBack(text[from:], m.start-from, 3, s.words["speaker"])
 	m.other = s.lookBack(text, m.start, 2, s.words["other_home"])
 	m.deniedBefore = s.deniedBefore(text, m.start)
 	// 前面那条手误 speaks of what was said before, not of this.
@@ -526,6 +578,12 @@ func (s *slotReader) home(text []rune) (building, entrance, room string) {
 			best = m
 		}
 	}
+	// A room that was named before with its building is the same.
+	for _, m := range ms {
+		if best.building == "" && best.room != "" && m.room == best.room && m.building != "" {
+			best.building, best.entrance = m.building, first(best.entrance, m.entrance)
+		}
+	}
 	// Parts said apart belong together when they don't contradict.
 	for _, m := range ms {
 		if m.other || best.other != m.other {
@@ -534,12 +592,19 @@ func (s *slotReader) home(text []rune) (building, entrance, room string) {
 		if best.building == "" && m.building != "" && m.room == "" {
 			best.building, best.entrance = m.building, first(best.entrance, m.entrance)
 		}
+		onlyEntrance := m.entrance != "" && m.building == "" && m.room == ""
+		if best.entrance == "" && onlyEntrance && best.start >= m.end && best.start-m.end <= nearby {
+			best.entrance = m.entrance
+		}
 		if best.room == "" && m.room != "" && m.building == "" {
 			best.room, best.entrance = m.room, first(best.entrance, m.entrance)
 		}
 	}
 	return best.building, best.entrance, best.room
 }
+
+// nearby is how far, in characters, an entrance may stand before its room.
+const nearby = 6
 
 // repeated says that the next mention that isn't denied gives the same value.
 func repeated(ms []mention, i int, slot, v string) bool {

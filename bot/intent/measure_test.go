@@ -160,41 +160,41 @@ type slotRow struct {
 	}
 }
 
-// TestSlots measures exact values on the development set.
+// TestSlots measures exact values on the development set and on our own rows,
+// which were written from the rules alone.
 func TestSlots(t *testing.T) {
 	t.Parallel()
 	c := classifier(t)
-	var exact share
-	fields := map[string]*share{}
-	for _, r := range readLines[slotRow](t, "slots-dev.jsonl") {
-		got := c.Classify(intent.Input{Text: r.Text}).Slots
-		want := intent.Slots{
-			Building: str(r.Slots.Building), Entrance: str(r.Slots.Entrance), Room: str(r.Slots.Room),
-			Phone: str(r.Slots.Phone), CaseNo: str(r.Slots.CaseNo),
-		}
-		if r.Slots.Rating != nil {
-			want.Rating = *r.Slots.Rating
-		}
-		exact.add(got == want)
-		for name, ok := range map[string]bool{
-			"building": got.Building == want.Building, "entrance": got.Entrance == want.Entrance, "room": got.Room == want.Room,
-			"phone": got.Phone == want.Phone, "case_no": got.CaseNo == want.CaseNo, "rating": got.Rating == want.Rating,
-		} {
-			if fields[name] == nil {
-				fields[name] = &share{}
+	for _, file := range []string{"slots-dev.jsonl", "slots-more.jsonl"} {
+		var exact share
+		fields := map[string]*share{}
+		for _, r := range readLines[slotRow](t, file) {
+			got := c.Classify(intent.Input{Text: r.Text}).Slots
+			want := intent.Slots{
+				Building: str(r.Slots.Building), Entrance: str(r.Slots.Entrance), Room: str(r.Slots.Room),
+				Phone: str(r.Slots.Phone), CaseNo: str(r.Slots.CaseNo),
 			}
-			fields[name].add(ok)
+			if r.Slots.Rating != nil {
+				want.Rating = *r.Slots.Rating
+			}
+			exact.add(got == want)
+			for name, ok := range map[string]bool{
+				"building": got.Building == want.Building, "entrance": got.Entrance == want.Entrance, "room": got.Room == want.Room,
+				"phone": got.Phone == want.Phone, "case_no": got.CaseNo == want.CaseNo, "rating": got.Rating == want.Rating,
+			} {
+				if fields[name] == nil {
+					fields[name] = &share{}
+				}
+				fields[name].add(ok)
+			}
+			if got != want {
+				t.Errorf("%s %s (%s)\n   want %+v\n   got  %+v", r.ID, r.Text, r.Note, want, got)
+			}
 		}
-		if got != want {
-			t.Logf("%s %s (%s)\n   want %+v\n   got  %+v", r.ID, r.Text, r.Note, want, got)
+		t.Logf("%s, all six exact: %s", file, exact)
+		for _, k := range sortedKeys(fields) {
+			t.Logf("  %s: %s", k, *fields[k])
 		}
-	}
-	t.Logf("slots, all six exact: %s", exact)
-	for _, k := range sortedKeys(fields) {
-		t.Logf("  %s: %s", k, *fields[k])
-	}
-	if exact.rate() < 0.90 {
-		t.Errorf("slots: %s, below 90 %%", exact)
 	}
 }
 

@@ -74,12 +74,26 @@ func (s *slotReader) phone(text []rune) (string, []stretch) {
 			continue
 		}
 		places = append(places, stretch{i, end})
-		if !s.lookBack(text, i, 1, s.words["phone_denied_before"]) && !s.lookAhead(text, end, 4, s.words["phone_denied_after"]) {
+		if !s.lookBack(text, i, 1, s.words["phone_denied_before"]) && !s.phoneGone(text, end) {
 			best = p
 		}
 		i = end
 	}
 	return best, places
+}
+
+// phoneGone says that the number before is denied: 13800000001不用了; not that of
+// 别打 with another number behind it.
+func (s *slotReader) phoneGone(text []rune, end int) bool {
+	for _, w := range s.words["phone_denied_after"] {
+		for g := 0; g <= 4 && end+g < len(text); g++ {
+			after := end + g + len(w)
+			if hasAt(text, end+g, w) && !crosses(text[end:end+g]) && !(after < len(text) && (isAnyDigit(text[after]) || text[after] == '+') && strings.HasSuffix(string(w), "打")) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // mobileAt reads eleven digits in any writing with separators between them, and
@@ -171,13 +185,16 @@ func (s *slotReader) caseNo(text []rune) (string, []stretch) {
 }
 
 func (s *slotReader) saidAsCase(text []rune, start, end int) bool {
-	if start > 0 && text[start-1] == '#' {
-		return start < 2 || !isDigit(text[start-2])
-	}
 	if s.lookBack(text, start, 6, s.words["not_case"]) {
 		return false
 	}
+	if start > 0 && text[start-1] == '#' {
+		return start < 2 || !isDigit(text[start-2])
+	}
 	if s.lookBack(text, start, 4, s.words["case_word"]) {
+		return true
+	}
+	if s.lookBack(text, start, 10, s.words["case_word"]) && s.lookBack(text, start, 1, s.words["corrects_case"]) {
 		return true
 	}
 	return s.lookAhead(text, end, 1, s.words["case_word_after"])
@@ -239,10 +256,20 @@ func (s *slotReader) scoreAt(text []rune, n number) (int, bool) {
 	if v < 1 || v > 5 {
 		return 0, false
 	}
-	if n.start > 0 && (strings.ContainsRune(".:-/#第点", text[n.start-1]) || isLetter(text[n.start-1])) {
+	if n.start > 0 && (strings.ContainsRune(".-/#第点", text[n.start-1]) || isLetter(text[n.start-1])) {
 		return 0, false
 	}
-	if s.lookBack(text, n.start, 6, s.words["not_rating_before"]) {
+	if n.start > 0 && text[n.start-1] == ':' && !s.lookBack(text, n.start-1, 0, s.words["rating_lead"]) {
+		return 0, false
+	}
+	if n.end < len(text) && text[n.end] == '#' || s.lookBack(text, n.start, 0, s.words["denies_before"]) {
+		return 0, false
+	}
+	clause := n.start
+	for clause > 0 && !strings.ContainsRune(",。!?;", text[clause-1]) {
+		clause--
+	}
+	if s.lookBack(text[clause:], n.start-clause, 6, s.words["not_rating_before"]) {
 		return 0, false
 	}
 	rest := text[n.end:]
@@ -250,7 +277,8 @@ func (s *slotReader) scoreAt(text []rune, n number) (int, bool) {
 	case onlySigns(rest):
 		return v, onlySigns(text[:n.start]) || s.lookBack(text, n.start, 3, s.words["rating_lead"])
 	case hasAt(rest, 0, []rune("星")):
-		return v, s.lookAhead(text, n.end+1, 2, s.words["star_tail"]) || onlySigns(rest[1:]) || s.lookBack(text, n.start, 3, s.words["rating_lead"])
+		return v, s.lookAhead(text, n.end+1, 2, s.words["star_tail"]) || onlySigns(rest[1:]) || s.lookBack(text, n.start, 3, s.words["rating_lead"]) ||
+			onlySigns(text[:n.start]) && len(rest) > 1 && strings.ContainsRune(",。! ~", rest[1])
 	case hasAt(rest, 0, []rune("分")):
 		return v, s.isScore(text, n)
 	}
