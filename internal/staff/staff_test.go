@@ -166,18 +166,19 @@ func TestRights(t *testing.T) {
 	all := []staff.Right{
 		staff.RightClaim, staff.RightReply, staff.RightNote, staff.RightAssign, staff.RightTransfer, staff.RightHandle, staff.RightClose, staff.RightWaive,
 		staff.RightBindGroup, staff.RightWriteNotice, staff.RightApproveNotice, staff.RightApproveEmergency, staff.RightSupervise, staff.RightAdmin,
+		staff.RightWriteArticle, staff.RightApproveArticle,
 	}
 	for _, c := range []struct {
 		role staff.Role
 		want string
 	}{
 		{staff.RoleTrainee, "note"},
-		{staff.RoleTechnician, "claim reply note transfer handle close"},
-		{staff.RoleFrontDesk, "claim reply note transfer handle close"},
-		{staff.RoleLineHead, "claim reply note assign transfer handle close bind_group write_notice"},
-		{staff.RoleInformationOfficer, "claim reply note transfer handle close write_notice"},
-		{staff.RoleDutyManager, "claim reply note assign transfer handle close waive bind_group write_notice approve_emergency supervise"},
-		{staff.RoleDepartmentManager, "claim reply note assign transfer handle close waive bind_group write_notice approve_notice approve_emergency supervise"},
+		{staff.RoleTechnician, "claim reply note transfer handle close write_article"},
+		{staff.RoleFrontDesk, "claim reply note transfer handle close write_article"},
+		{staff.RoleLineHead, "claim reply note assign transfer handle close bind_group write_notice write_article"},
+		{staff.RoleInformationOfficer, "claim reply note transfer handle close write_notice write_article"},
+		{staff.RoleDutyManager, "claim reply note assign transfer handle close waive bind_group write_notice approve_emergency supervise write_article approve_article"},
+		{staff.RoleDepartmentManager, "claim reply note assign transfer handle close waive bind_group write_notice approve_notice approve_emergency supervise write_article approve_article"},
 		{staff.RoleFinanceHead, "note"},
 	} {
 		var got []string
