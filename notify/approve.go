@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -109,11 +110,9 @@ func (n *Notices) publication(x Notice) register.Publication {
 		Ref: ref(x), No: x.No, ProjectID: x.ProjectID, Project: x.ProjectName, Title: x.Title, Kind: x.Kind, Topic: x.Topic,
 		Summary: x.Preview.words(), Scope: x.Place, Author: register.Act{Person: register.Person{ID: x.Author, Name: x.AuthorName}, At: x.CreatedAt.Time},
 	}
-	for _, c := range x.Channels {
-		p.Forms = append(p.Forms, register.Form{Form: c})
-	}
-	for _, f := range x.Forms {
-		if register.ByPerson(f) {
+	for _, f := range append(slices.Clone(x.Channels), x.Forms...) {
+		// What the draft says wrongly stands among its problems.
+		if slices.Contains(register.Forms(), f) {
 			p.Forms = append(p.Forms, register.Form{Form: f})
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"guanjia/internal/db"
 	"guanjia/internal/estate"
 	"guanjia/internal/ledger"
+	"guanjia/internal/register"
 	"guanjia/internal/wording"
 )
 
@@ -190,7 +191,6 @@ func (e *examiner) answered(ctx context.Context) error {
 	if !x.kind.Answer {
 		if d.Of != "" {
 			e.problem("of", "of_wrong", "kind", x.kind.Name)
-			d.Of = ""
 		}
 		return nil
 	}
@@ -361,7 +361,6 @@ func (e *examiner) topic(context.Context) error {
 		}
 	}
 	e.problem("topic", "topic_unknown", "value", d.Topic, "topics", strings.Join(names, "、"))
-	d.Topic = ""
 	return nil
 }
 
@@ -524,18 +523,18 @@ func (e *examiner) validUntil(sendAt time.Time) time.Time {
 }
 
 func (e *examiner) channels() {
-	x, d := e.x, &e.x.draft
-	var good []string
+	x, d := e.x, e.x.draft
 	for _, c := range d.Channels {
-		switch c {
-		case ledger.ChannelSMS, ledger.ChannelTemplate:
-			good = append(good, c)
-		default:
+		if c != ledger.ChannelSMS && c != ledger.ChannelTemplate {
 			e.problem("channels", "channel_unknown", "value", c)
 		}
 	}
-	d.Channels = good
-	if x.kind.SMSNeeded && !slices.Contains(good, ledger.ChannelSMS) {
+	for _, f := range d.Forms {
+		if !register.ByPerson(f) {
+			e.problem("forms", "form_unknown", "value", f)
+		}
+	}
+	if x.kind.SMSNeeded && !e.has(ledger.ChannelSMS) {
 		e.problem("channels", "sms_required", "kind", x.kind.Name)
 	}
 }

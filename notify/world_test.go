@@ -10,6 +10,7 @@ import (
 
 	"guanjia/internal/app/sample"
 	"guanjia/internal/app/worldtest"
+	"guanjia/internal/company"
 	"guanjia/internal/db"
 	"guanjia/internal/jobs"
 	"guanjia/internal/ledger"
@@ -260,3 +261,20 @@ func inTx(t testing.TB, d *db.DB, f func(ctx context.Context, tx *db.Tx) error) 
 
 var _ = fmt.Sprint
 var _ = sample.CompanyID
+
+func putSMS(t testing.TB, h *house, acc company.SMSAccount) {
+	t.Helper()
+	inTx(t, h.DB, func(ctx context.Context, tx *db.Tx) error { return h.Companies.PutSMSTx(ctx, tx, acc) })
+	if err := h.Companies.Refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func directory(t testing.TB, h *house) *company.Directory {
+	t.Helper()
+	d, err := h.Companies.Directory(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
