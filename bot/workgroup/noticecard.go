@@ -179,12 +179,19 @@ func (n *NoticeDesk) missing(list []notify.Problem) string {
 	var names []string
 	seen := map[string]bool{}
 	for _, p := range list {
-		if !seen[p.Field] {
-			seen[p.Field] = true
-			names = append(names, n.d.Book.Label("notice_field", p.Field))
+		field := fieldOf(p)
+		if !seen[field] {
+			seen[field] = true
+			names = append(names, n.d.Book.Label("notice_field", field))
 		}
 	}
 	return strings.Join(names, "、")
+}
+
+// fieldOf is the field that a problem is about: scope for scope.buildings.
+func fieldOf(p notify.Problem) string {
+	field, _, _ := strings.Cut(p.Field, ".")
+	return field
 }
 
 func (n *NoticeDesk) sentRows(x notify.Notice, p notify.Progress) []Row {

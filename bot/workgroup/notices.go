@@ -345,7 +345,7 @@ var gaps = []struct{ field, example string }{
 func repairLine(bot, said string, x notify.Notice) string {
 	missing := map[string]bool{}
 	for _, p := range x.Problems {
-		missing[p.Field] = true
+		missing[fieldOf(p)] = true
 	}
 	var parts []string
 	for _, g := range gaps {

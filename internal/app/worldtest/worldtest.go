@@ -25,11 +25,14 @@ import (
 	"guanjia/internal/desk"
 	"guanjia/internal/embedded/redistest"
 	"guanjia/internal/estate"
+	"guanjia/internal/jobs"
 	"guanjia/internal/ledger"
 	"guanjia/internal/queue"
+	"guanjia/internal/register"
 	"guanjia/internal/staff"
 	"guanjia/internal/telemetry/telemetrytest"
 	"guanjia/internal/wording"
+	"guanjia/notify"
 	"guanjia/templates"
 )
 
@@ -50,6 +53,9 @@ type World struct {
 	Conversations *conversation.Conversations
 	Desk          *desk.Desk
 	Engine        *bot.Engine
+	Jobs          *jobs.Runner // not started: a test that needs its jobs starts it
+	Register      *register.Register
+	Notices       *notify.Notices
 	Calendar      func(companyID string) *calendar.Calendar
 
 	messages *atomic.Int64
@@ -149,7 +155,17 @@ func (w *World) join(t testing.TB) {
 	})
 	w.Queues.BindRows(w.Desk)
 	w.Ledger.OnFinal("desk", w.Desk.UndeliveredTx)
+	w.Jobs = jobs.New(w.DB, w.Clock, log, jobs.Options{})
+	w.Register = register.New(w.DB, w.Clock, w.Book, w.Companies)
+	w.Notices, err = notify.New(notify.Deps{DB: w.DB, Clock: w.Clock, Ledger: w.Ledger, Estate: w.Estate, Staff: w.Staff, Companies: w.Companies,
+		Register: w.Register, Jobs: w.Jobs, Book: w.Book, Files: templates.FS(), Log: log})
+	if err != nil {
+		t.Fatalf("worldtest: notices: %v", err)
+	}
+	w.Notices.Handle(w.Jobs)
+	w.Ledger.OnFinal("notify", w.Notices.FinalTx)
 	w.Engine = bot.New(bot.Deps{
+		Outages: w.Notices,
 		DB: w.DB, Clock: w.Clock, Classifier: classifier, Conversations: w.Conversations, Companies: w.Companies, Estate: w.Estate,
 		Desk: w.Desk, Ledger: w.Ledger, Book: w.Book, Calendar: w.Calendar, Log: log,
 		TemplateResult: func(context.Context, string, string, string, string) error { return nil },

@@ -14,8 +14,10 @@ import (
 	"guanjia/internal/desk"
 	"guanjia/internal/estate"
 	"guanjia/internal/queue"
+	"guanjia/internal/register"
 	"guanjia/internal/staff"
 	"guanjia/internal/wording"
+	"guanjia/notify"
 )
 
 // Deps is what the API stands on.
@@ -27,6 +29,10 @@ type Deps struct {
 	Queues *queue.Queues
 	Book   *wording.Book
 	Log    *slog.Logger
+	// Notices may be nil; then there are no calls of notices.
+	Notices *notify.Notices
+	// Register may be nil; then there are no calls of the registers.
+	Register *register.Register
 }
 
 // API serves /api/v1.
@@ -38,11 +44,14 @@ type API struct {
 	queues *queue.Queues
 	book   *wording.Book
 	log    *slog.Logger
+
+	notices  *notify.Notices
+	register *register.Register
 }
 
 // New builds the API.
 func New(d Deps) *API {
-	return &API{db: d.DB, desk: d.Desk, estate: d.Estate, staff: d.Staff, queues: d.Queues, book: d.Book, log: d.Log}
+	return &API{db: d.DB, desk: d.Desk, estate: d.Estate, staff: d.Staff, queues: d.Queues, book: d.Book, log: d.Log, register: d.Register, notices: d.Notices}
 }
 
 // Routes mounts the API below the given router.
@@ -63,6 +72,11 @@ func (a *API) Routes(r chi.Router) {
 		r.Get("/queues", a.handle(a.listQueues))
 		r.Get("/queues/{id}/cases", a.handle(a.queueCases))
 		r.Get("/residents", a.handle(a.listResidents))
+		a.importRoutes(r)
+		if a.register != nil {
+			a.registerRoutes(r)
+		}
+		a.noticeRoutes(r)
 	})
 	r.NotFound(func(w http.ResponseWriter, r *http.Request) { a.fail(w, r, errNotFound) })
 	r.MethodNotAllowed(func(w http.ResponseWriter, r *http.Request) {

@@ -11,6 +11,7 @@ import (
 	"guanjia/internal/db"
 	"guanjia/internal/desk"
 	"guanjia/internal/wording"
+	"guanjia/notify"
 )
 
 // problem is the error body of every refused call.
@@ -19,6 +20,8 @@ type problem struct {
 	Code    string `json:"code"`
 	Message string `json:"message"`
 	Field   string `json:"field,omitempty"`
+	// Problems are all that is wrong with a notice (422).
+	Problems []notify.Problem `json:"problems,omitempty"`
 }
 
 func (p *problem) Error() string { return "api: " + p.Code }
@@ -70,6 +73,9 @@ func (a *API) problemOf(err error) *problem {
 			status = http.StatusConflict
 		}
 		return &problem{status: status, Code: refused.Code, Message: a.words(refused), Field: refused.Field}
+	}
+	if p, ok := noticeProblem(err); ok {
+		return p
 	}
 	if errors.Is(err, desk.ErrNotFound) {
 		return errNotFound
