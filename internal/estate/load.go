@@ -211,3 +211,14 @@ func (e *Estate) OptInTx(ctx context.Context, tx *db.Tx, companyID, residentID, 
 	}
 	return nil
 }
+
+// PutProjectTx adds a project or changes its name and service center.
+func (e *Estate) PutProjectTx(ctx context.Context, tx *db.Tx, p Project) error {
+	if _, err := tx.ExecContext(ctx, `
+		INSERT INTO projects (id, company_id, name, service_center) VALUES ($1, $2, $3, $4)
+		ON CONFLICT (id) DO UPDATE SET name = excluded.name, service_center = excluded.service_center WHERE projects.company_id = excluded.company_id`,
+		p.ID, p.CompanyID, p.Name, p.ServiceCenter); err != nil {
+		return fmt.Errorf("estate: put project: %w", err)
+	}
+	return nil
+}
