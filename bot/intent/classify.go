@@ -43,7 +43,7 @@ func (c *Classifier) read(s string) *reading {
 	}
 	r.slots, r.said = c.slots.read(r.text)
 	r.whole = c.byWhole(r.text)
-	if plain := c.dialect(r.text); !slices.Equal(plain, r.text) {
+	if plain := c.dialect(c.spelt(r.text)); !slices.Equal(plain, r.text) {
 		r.text = plain
 		_, r.said = c.slots.read(plain)
 	}

@@ -85,7 +85,7 @@ func (c *Classifier) chooseIntent(res *Result, r *reading, sums []float32) {
 		res.Intent, res.Confidence = r.whole, 0.97
 		return
 	}
-	gs := c.model.head(HeadIntent, sums, nil)
+	gs := c.model.head(HeadIntent, sums, func(class string) bool { return class != InDanger })
 	res.Intent, res.Confidence = gs[0].class, gs[0].p
 	if g := gs[1]; g.p >= 0.2 && g.p >= alsoShare*gs[0].p && hasMatter(g.class) && hasMatter(res.Intent) {
 		res.Also = append(res.Also, g.class)

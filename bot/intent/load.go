@@ -2,6 +2,7 @@ package intent
 
 import (
 	"bytes"
+	"cmp"
 	"embed"
 	"errors"
 	"fmt"
@@ -36,6 +37,9 @@ type Classifier struct {
 	topics  []topicRule
 	groups  []groupRule
 	slots   *slotReader
+
+	pinyin        map[string][]rune
+	longestPinyin int
 
 	cueKeys [][]uint32 // pattern id -> features
 	digest  string
@@ -161,6 +165,7 @@ func load(fsys, extra fs.FS) (*Classifier, error) {
 	b.topics(topics)
 	b.strips(em.Strip)
 	b.dialects()
+	b.letters()
 	b.slotWords()
 	if b.err != nil {
 		return nil, b.err
@@ -265,16 +270,34 @@ func overlay(base, added *yaml.Node) error {
 }
 
 func (b *builder) characters() {
+	b.pairs("t2s-more.yaml")
+	b.pairs("t2s.yaml")
+	for from, to := range map[rune]rune{'，': ',', '。': '。', '！': '!', '？': '?', '；': ';', '：': ':', '、': ',', '－': '-', '–': '-', '—': '-', '‐': '-', '‑': '-', '−': '-', '﹣': '-', '○': '〇', '·': '.', '•': '.', '～': '~', '“': '"', '”': '"', '\u2018': '\'', '\u2019': '\''} {
+		b.c.simple[from] = to
+	}
+	typos := b.misspellings()
+	for _, wrong := range slices.SortedFunc(maps.Keys(typos), func(x, y string) int { return cmp.Or(len(y)-len(x), cmp.Compare(x, y)) }) {
+		w, r := []rune(wrong), []rune(typos[wrong])
+		if len(w) != len(r) {
+			b.err = fmt.Errorf("typos.yaml: %s and its correction differ in length", wrong)
+			return
+		}
+		b.c.typos[w[0]] = append(b.c.typos[w[0]], typo{w, r})
+	}
+}
+
+// pairs reads aligned lines of characters.
+func (b *builder) pairs(file string) {
 	var pairs [][]string
-	b.read("t2s.yaml", &pairs)
+	b.read(file, &pairs)
 	for i, p := range pairs {
 		if len(p) != 2 {
-			b.err = fmt.Errorf("t2s.yaml: group %d must have two lines", i)
+			b.err = fmt.Errorf("%s: group %d must have two lines", file, i+1)
 			return
 		}
 		from, to := []rune(p[0]), []rune(p[1])
 		if len(from) != len(to) {
-			b.err = fmt.Errorf("t2s.yaml: group %d has lines of %d and %d characters", i, len(from), len(to))
+			b.err = fmt.Errorf("%s: group %d (%s...) has lines of %d and %d characters", file, i+1, string(from[:min(3, len(from))]), len(from), len(to))
 			return
 		}
 		for k := range from {
@@ -283,19 +306,26 @@ func (b *builder) characters() {
 			}
 		}
 	}
-	for from, to := range map[rune]rune{'，': ',', '。': '。', '！': '!', '？': '?', '；': ';', '：': ':', '、': ',', '－': '-', '–': '-', '—': '-', '‐': '-', '‑': '-', '−': '-', '﹣': '-', '○': '〇', '·': '.', '•': '.', '～': '~', '“': '"', '”': '"', '\u2018': '\'', '\u2019': '\''} {
-		b.c.simple[from] = to
-	}
+}
+
+// misspellings joins those that sound alike and the reviewed ones, which win.
+func (b *builder) misspellings() map[string]string {
+	var sound map[string][]string
 	var typos map[string]string
+	b.read("homophones.yaml", &sound)
 	b.read("typos.yaml", &typos)
-	for _, wrong := range slices.SortedFunc(maps.Keys(typos), func(x, y string) int { return len(y) - len(x) }) {
-		w, r := []rune(wrong), []rune(typos[wrong])
-		if len(w) != len(r) {
-			b.err = fmt.Errorf("typos.yaml: %s and its correction differ in length", wrong)
-			return
+	all := map[string]string{}
+	for right, list := range sound {
+		for _, wrong := range list {
+			if other, ok := all[wrong]; ok && other != right {
+				b.err = fmt.Errorf("%s: %s stands for %s and %s", b.line("homophones.yaml", wrong), wrong, right, other)
+				return nil
+			}
+			all[wrong] = right
 		}
-		b.c.typos[w[0]] = append(b.c.typos[w[0]], typo{w, r})
 	}
+	maps.Copy(all, typos)
+	return all
 }
 
 func (b *builder) wholes() {
@@ -459,4 +489,15 @@ func (b *builder) dialects() {
 	}
 	m.build()
 	b.c.local = m
+}
+
+// letters reads the pinyin of words.
+func (b *builder) letters() {
+	b.c.pinyin = map[string][]rune{}
+	var words map[string]string
+	b.read("pinyin.yaml", &words)
+	for letters, w := range words {
+		b.c.pinyin[letters] = []rune(w)
+		b.c.longestPinyin = max(b.c.longestPinyin, len(letters))
+	}
 }

@@ -79,8 +79,9 @@ func (s share) rate() float64 {
 
 func (s share) String() string { return fmt.Sprintf("%d/%d = %.1f %%", s.ok, s.n, 100*s.rate()) }
 
-// TestUtterances measures the development set. It fails on a missed emergency,
-// and below floors that a correct program is well above.
+// TestUtterances reads the development set. The weights were trained on it among
+// others, so this only says that they still fit; the honest figure is TestUnseen of
+// package training.
 func TestUtterances(t *testing.T) {
 	t.Parallel()
 	c := classifier(t)
@@ -135,7 +136,7 @@ func TestUtterances(t *testing.T) {
 		name  string
 		s     share
 		floor float64
-	}{{"intent", right, 0.80}, {"category", category, 0.80}, {"topic", topic, 0.55}, {"emergency precision", precision, 0.90}, {"traps", traps, 0.90}} {
+	}{{"intent", right, 0.97}, {"category", category, 0.95}, {"topic", topic, 0.93}, {"emergency precision", precision, 0.90}, {"traps", traps, 0.95}} {
 		if f.s.rate() < f.floor {
 			t.Errorf("%s: %s, below %.0f %%", f.name, f.s, 100*f.floor)
 		}
@@ -253,7 +254,7 @@ type moreRow struct {
 
 // TestMore measures sentences of our own, written without looking at the
 // patterns and kept as they were; see testdata/README.md for what the patterns
-// made of them at first sight.
+// made of them at first sight. No weights are trained on them.
 func TestMore(t *testing.T) {
 	t.Parallel()
 	c := classifier(t)
@@ -273,7 +274,7 @@ func TestMore(t *testing.T) {
 		}
 	}
 	t.Logf("own sentences: intent %s, emergency recall %s, no false alarm %s", right, recall, quiet)
-	if right.rate() < 0.85 || recall.rate() < 0.95 || quiet.rate() < 0.95 {
+	if right.rate() < 0.92 || recall.rate() < 0.98 || quiet.rate() < 0.95 {
 		t.Error("own sentences below the floor")
 	}
 }

@@ -31,6 +31,10 @@ const (
 // None is the class of the topic and the category head for "none fits".
 const None = "-"
 
+// InDanger is the class of the intent head for emergencies: their words are not
+// those of other calls for help. It is never an answer.
+const InDanger = "danger"
+
 // HeadWeights is one trained head before it is written to a file.
 type HeadWeights struct {
 	// Name is one of the Head… constants.

@@ -95,10 +95,11 @@ func isSign(r rune) bool { return strings.ContainsRune(",.。!?、…~;:-—", r
 // repair mends common misspellings, longest first, and keeps the length so that
 // positions stay true.
 func (c *Classifier) repair(rs []rune) []rune {
-	for i := range rs {
+	for i := 0; i < len(rs); i++ {
 		for _, t := range c.typos[rs[i]] {
 			if hasAt(rs, i, t.wrong) {
 				copy(rs[i:], t.right)
+				i += len(t.wrong) - 1
 				break
 			}
 		}
@@ -170,4 +171,60 @@ func (c *Classifier) dialect(rs []rune) []rune {
 // latinInside says that a word of letters is only a part of a longer one.
 func latinInside(rs []rune, h hit) bool {
 	return isLetter(rs[h.start]) && (h.start > 0 && isLetter(rs[h.start-1]) || h.end < len(rs) && isLetter(rs[h.end]))
+}
+
+// spelt reads words in pinyin: 「dian ti kun ren」. A run of letters counts when at
+// least one of its words has two syllables and no more than half of it stays
+// unread, so that English passes as it is.
+func (c *Classifier) spelt(rs []rune) []rune {
+	var out []rune
+	for i := 0; i < len(rs); {
+		end := i
+		for end < len(rs) && (isLetter(rs[end]) || rs[end] == ' ' && end > i) {
+			end++
+		}
+		for end > i && rs[end-1] == ' ' {
+			end--
+		}
+		if end-i < 4 {
+			end = max(end, i+1)
+			out = append(out, rs[i:end]...)
+			i = end
+			continue
+		}
+		if words, ok := c.syllables(rs[i:end]); ok {
+			out = append(out, words...)
+		} else {
+			out = append(out, rs[i:end]...)
+		}
+		i = end
+	}
+	return out
+}
+
+func (c *Classifier) syllables(rs []rune) ([]rune, bool) {
+	var letters []byte
+	for _, r := range rs {
+		if r != ' ' {
+			letters = append(letters, byte(r))
+		}
+	}
+	var out []rune
+	long, unread := false, 0
+	for i := 0; i < len(letters); {
+		n := min(c.longestPinyin, len(letters)-i)
+		for n > 0 && c.pinyin[string(letters[i:i+n])] == nil {
+			n--
+		}
+		if n == 0 {
+			unread++
+			i++
+			continue
+		}
+		w := c.pinyin[string(letters[i:i+n])]
+		long = long || len(w) > 1
+		out = append(out, w...)
+		i += n
+	}
+	return out, long && unread*2 <= len(letters)
 }

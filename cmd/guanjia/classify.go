@@ -4,11 +4,17 @@ import (
 	"bufio"
 	"encoding/json"
 	"fmt"
+	"os"
 
 	"guanjia/bot/intent"
+	"guanjia/bot/intent/training"
 )
 
-type classifyCmd struct{}
+type classifyCmd struct {
+	Report  string `help:"Labelled messages (JSON lines, or a .tsv of the corpus): print what is right and wrong about them instead." type:"path" placeholder:"FILE"`
+	Lexicon string `help:"Directory with a company's own words and patterns; see docs/understanding.md." type:"path" placeholder:"DIR"`
+	Weights string `help:"Weights file instead of the built-in one." type:"path" placeholder:"FILE"`
+}
 
 type classifyIn struct {
 	ID      string   `json:"id"`
@@ -38,10 +44,21 @@ type classifySlots struct {
 // maxLine is the longest line taken, in bytes: a message of 100,000 characters with room to spare.
 const maxLine = 4 << 20
 
-func (*classifyCmd) Run(_ *cli, o out, _ runContext) error {
-	classifier, err := intent.New()
+func (c *classifyCmd) Run(_ *cli, o out, _ runContext) error {
+	opts := lexiconOption(c.Lexicon)
+	if c.Weights != "" {
+		file, err := os.ReadFile(c.Weights)
+		if err != nil {
+			return fmt.Errorf("read the weights: %w", err)
+		}
+		opts = append(opts, intent.WithWeights(file))
+	}
+	classifier, err := intent.New(opts...)
 	if err != nil {
 		return err
+	}
+	if c.Report != "" {
+		return report(o, classifier, c.Report)
 	}
 	in := bufio.NewScanner(o.stdin)
 	in.Buffer(make([]byte, 64<<10), maxLine)
@@ -64,6 +81,20 @@ func (*classifyCmd) Run(_ *cli, o out, _ runContext) error {
 		return fmt.Errorf("read stdin: %w", err)
 	}
 	return w.Flush()
+}
+
+// report prints the tables of docs/understanding.md for a labelled file.
+func report(o out, classifier *intent.Classifier, name string) error {
+	raw, err := os.ReadFile(name)
+	if err != nil {
+		return fmt.Errorf("read the labelled messages: %w", err)
+	}
+	examples, err := training.ReadLabelled(name, raw)
+	if err != nil {
+		return fmt.Errorf("%s %w", name, err)
+	}
+	training.Print(o.stdout, training.Classify(classifier, examples))
+	return nil
 }
 
 func reading(id string, r intent.Result) classifyOut {

@@ -129,8 +129,14 @@ func specs() []headSpec {
 	orNone := func(list []string) []string { return append(slices.Clone(list), intent.None) }
 	return []headSpec{
 		{
-			name: intent.HeadIntent, classes: intent.Intents(), recipe: standard(1),
-			target: func(e Example) ([]string, bool) { return append([]string{e.Intent}, e.Also...), true },
+			name: intent.HeadIntent, classes: append(intent.Intents(), intent.InDanger), recipe: standard(1),
+			target: func(e Example) ([]string, bool) {
+				first := e.Intent
+				if e.Emergency && len(e.History) == 0 {
+					first = intent.InDanger
+				}
+				return append([]string{first}, e.Also...), true
+			},
 		},
 		{
 			name: intent.HeadCategory, classes: orNone(intent.Categories()), recipe: standard(2),
