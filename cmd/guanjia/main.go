@@ -29,6 +29,7 @@ type cli struct {
 	Seed     seedCmd     `cmd:"" help:"Load the sample company into the database and the simulators."`
 	Migrate  migrateCmd  `cmd:"" help:"Bring the database schema up to date."`
 	Doctor   doctorCmd   `cmd:"" help:"Check every setting; with --online, every vendor."`
+	Company  companyCmd  `cmd:"" help:"The property companies of this installation."`
 	Import   importCmd   `cmd:"" help:"Bring data into a running server."`
 	Export   exportCmd   `cmd:"" help:"Fetch a register from a running server."`
 	Classify classifyCmd `cmd:"" help:"Read residents' messages from stdin, one JSON line each, and print what they mean."`
