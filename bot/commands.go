@@ -28,6 +28,7 @@ var (
 	sixDigits  = regexp.MustCompile(`^\d{6}$`)
 	oneDigit   = regexp.MustCompile(`^([1-5])(?:\s*[分星])?$`)
 	rateWords  = regexp.MustCompile(`^([1-5])\s*[分星]?[\s,，。.!！、]+(.+)$`)
+	callMe     = regexp.MustCompile(`^(?:请?(?:叫|称呼)我|称呼)\s*(\p{Han}{1,4}(?:先生|女士|小姐|老师|阿姨|叔叔|大爷|大妈|奶奶|爷爷))$`)
 	menuID     = regexp.MustCompile(`^(\d{6,9})([123])$`)
 )
 
@@ -41,6 +42,9 @@ var followUps = map[string]string{
 // command recognises the fixed words; everything else is the classifier's.
 func (t *turn) command() (run, bool) {
 	words := strings.TrimRight(width.Fold.String(t.said), " 。.!！~")
+	if run, ok := t.verdict(words); ok {
+		return run, true
+	}
 	if m := menuID.FindStringSubmatch(t.m.MenuID); m != nil {
 		return func(ctx context.Context) (step, error) { return t.followUp(ctx, m[1], followUps[m[2]]) }, true
 	}
@@ -80,6 +84,9 @@ func (t *turn) command() (run, bool) {
 	}
 	if m := rateWords.FindStringSubmatch(words); m != nil {
 		return func(ctx context.Context) (step, error) { return t.rate(ctx, int(m[1][0]-'0'), m[2]) }, true
+	}
+	if m := callMe.FindStringSubmatch(words); m != nil {
+		return func(ctx context.Context) (step, error) { return t.address(ctx, m[1]) }, true
 	}
 	return nil, false
 }

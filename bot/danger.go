@@ -62,7 +62,7 @@ func (t *turn) danger(ctx context.Context) (step, error) {
 	if err != nil {
 		return step{}, err
 	}
-	session, err := t.e.Conversations.Session(ctx, t.e.DB, t.m.ConversationID)
+	session, err := t.opened(ctx)
 	if err != nil {
 		return step{}, err
 	}
@@ -71,7 +71,7 @@ func (t *turn) danger(ctx context.Context) (step, error) {
 		return step{}, err
 	}
 	if found {
-		return step{session: &session, write: func(ctx context.Context, tx *db.Tx) (reply, error) { return t.moreDangerTx(ctx, tx, running) }}, nil
+		return step{session: session, write: func(ctx context.Context, tx *db.Tx) (reply, error) { return t.moreDangerTx(ctx, tx, running) }}, nil
 	}
 	if t.read.Continues {
 		// The words only press; what they press may be thought done.
@@ -94,8 +94,8 @@ func (t *turn) danger(ctx context.Context) (step, error) {
 	if open.Danger == "" {
 		open.Danger = "generic"
 	}
-	return step{session: &session, write: func(ctx context.Context, tx *db.Tx) (reply, error) {
-		c, err := t.e.Desk.OpenTx(ctx, tx, prepared, t.by(), open)
+	return step{session: session, write: func(ctx context.Context, tx *db.Tx) (reply, error) {
+		c, err := t.openTx(ctx, tx, prepared, open)
 		if err != nil {
 			return reply{}, err
 		}

@@ -7,6 +7,7 @@ import (
 
 	"guanjia/bot/intent"
 	"guanjia/internal/conversation"
+	"guanjia/internal/desk"
 	"guanjia/internal/wording"
 )
 
@@ -32,7 +33,7 @@ func (t *turn) decide(ctx context.Context) (step, error) {
 		return run(ctx)
 	}
 	if run, ok := courtesies[t.read.Intent]; ok && t.read.Also == nil {
-		return run(t)
+		return run(t, ctx)
 	}
 	t.urging = t.read.Intent == intent.IntentUrge
 	if t.dependsOnHistory() {
@@ -54,14 +55,21 @@ func (t *turn) decide(ctx context.Context) (step, error) {
 }
 
 // courtesies are intents answered from the words alone.
-var courtesies = map[string]func(*turn) (step, error){
-	intent.IntentThanks:   func(t *turn) (step, error) { return t.say("thanks", nil) },
-	intent.IntentGreeting: func(t *turn) (step, error) { return t.greet() },
-	intent.IntentFarewell: func(t *turn) (step, error) { return t.say("farewell", nil) },
-	intent.IntentGift:     func(t *turn) (step, error) { return t.say("gift.refused", nil) },
-	intent.IntentChitchat: func(t *turn) (step, error) { return t.say("chitchat", wording.Vars{"bot": t.company.Settings.BotName}) },
-	intent.IntentSpam:     func(*turn) (step, error) { return step{}, nil },
-	intent.IntentAbuse:    func(t *turn) (step, error) { return t.say("abuse.calm", nil) },
+var courtesies = map[string]func(*turn, context.Context) (step, error){
+	intent.IntentThanks:   fixed("thanks"),
+	intent.IntentGreeting: (*turn).greet,
+	intent.IntentFarewell: fixed("farewell"),
+	intent.IntentGift:     fixed("gift.refused"),
+	intent.IntentChitchat: func(t *turn, _ context.Context) (step, error) {
+		return t.say("chitchat", wording.Vars{"bot": t.company.Settings.BotName})
+	},
+	intent.IntentSpam:  func(*turn, context.Context) (step, error) { return step{}, nil },
+	intent.IntentAbuse: fixed("abuse.calm"),
+}
+
+// fixed answers with a text that needs nothing.
+func fixed(key string) func(*turn, context.Context) (step, error) {
+	return func(t *turn, _ context.Context) (step, error) { return t.say(key, nil) }
 }
 
 // matters are intents that read or write rows.
@@ -113,9 +121,38 @@ func (t *turn) readHistory(ctx context.Context) error {
 	return nil
 }
 
-// greet answers a greeting and asks what can be done.
-func (t *turn) greet() (step, error) {
-	return t.say("greeting.hello", wording.Vars{"bot": t.company.Settings.BotName, "daypart": t.daypart()})
+// greet answers a greeting and asks what can be done, with the
+// salutation that the writer chose and the festival's wish.
+func (t *turn) greet(ctx context.Context) (step, error) {
+	vars := wording.Vars{"bot": t.company.Settings.BotName, "daypart": t.daypart()}
+	_, m, err := t.remembered(ctx)
+	if err != nil {
+		return step{}, err
+	}
+	if m.Salutation != "" {
+		vars["salutation"] = m.Salutation
+	}
+	if key := t.e.Festivals.At(t.e.Clock.Now()); key != "" {
+		_, alarmed, err := t.newestCase(ctx, func(c desk.Case) bool { return c.State.Open() && c.Emergency() })
+		if err != nil {
+			return step{}, err
+		}
+		if !alarmed { // nobody in danger is wished a merry day
+			vars["festival"] = t.e.Book.Label("festival", key)
+		}
+	}
+	return t.say("greeting.hello", vars)
+}
+
+// address keeps how the writer wants to be addressed.
+func (t *turn) address(ctx context.Context, salutation string) (step, error) {
+	session, err := t.keep(ctx, func(m *memory) { m.Salutation = salutation })
+	if err != nil {
+		return step{}, err
+	}
+	s, err := t.say("salutation.noted", wording.Vars{"salutation": salutation})
+	s.session = session
+	return s, err
 }
 
 // daypart names the label of the present part of the day.

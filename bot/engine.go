@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"guanjia/bot/intent"
+	"guanjia/internal/articles"
 	"guanjia/internal/calendar"
 	"guanjia/internal/clock"
 	"guanjia/internal/company"
@@ -16,14 +17,9 @@ import (
 	"guanjia/internal/desk"
 	"guanjia/internal/estate"
 	"guanjia/internal/ledger"
+	"guanjia/internal/media"
 	"guanjia/internal/wording"
 )
-
-// Answerer finds the article that answers a question; ok is false when a person
-// must be asked. Nil means that there is no knowledge base.
-type Answerer interface {
-	Answer(ctx context.Context, companyID, question string) (answer wording.Text, ok bool, err error)
-}
 
 // Deps is what an Engine stands on.
 type Deps struct {
@@ -37,7 +33,9 @@ type Deps struct {
 	Ledger        *ledger.Ledger
 	Book          *wording.Book
 	Calendar      func(companyID string) *calendar.Calendar
-	Knowledge     Answerer
+	Knowledge     *articles.Articles // nil: every question goes to a person
+	Media         *media.Store       // nil: pictures and voice are noted and not kept
+	Festivals     calendar.Festivals // the zero value has none
 	// Outages answers residents from running notices; nil asks nobody.
 	Outages Outages
 	// TemplateResult hears what became of a template message.
@@ -103,7 +101,7 @@ func (e *Engine) turn(ctx context.Context, m conversation.Message, live bool) (c
 	}
 	e.point("turn.decided")
 	if s.write == nil && live {
-		answer, carrier, err := e.saveChat(ctx, m, s.say)
+		answer, carrier, err := e.saveChat(ctx, m, s)
 		if !errors.Is(err, conversation.ErrExchangeOver) {
 			return answer, carrier, err
 		}
@@ -113,9 +111,9 @@ func (e *Engine) turn(ctx context.Context, m conversation.Message, live bool) (c
 
 // saveChat stores an answer that has no other effect, without a transaction of
 // its own: most messages are of this kind.
-func (e *Engine) saveChat(ctx context.Context, m conversation.Message, r reply) (conversation.Answer, string, error) {
-	answer := r.answer()
-	carrier, err := e.Conversations.SaveChat(ctx, conversation.Turn{MessageID: m.ID, Answer: answer, Live: true})
+func (e *Engine) saveChat(ctx context.Context, m conversation.Message, s step) (conversation.Answer, string, error) {
+	answer := s.say.answer()
+	carrier, err := e.Conversations.SaveChat(ctx, conversation.Turn{MessageID: m.ID, Answer: answer, Session: s.session, Live: true})
 	return answer, carrier, err
 }
 
@@ -205,6 +203,10 @@ type turn struct {
 
 	resident     *estate.Resident
 	residentRead bool
+	session      *conversation.Session
+	memory       memory
+	unanswered   *missed // a question that no article answered
+	consulted    string  // number of the case that a question became
 }
 
 func (e *Engine) newTurn(ctx context.Context, m conversation.Message) (*turn, error) {

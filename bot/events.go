@@ -3,8 +3,10 @@ package bot
 import (
 	"context"
 
+	"guanjia/bot/intent"
 	"guanjia/internal/db"
 	"guanjia/internal/desk"
+	"guanjia/internal/media"
 	"guanjia/internal/wording"
 )
 
@@ -24,7 +26,7 @@ func (t *turn) event(ctx context.Context) (step, error) {
 	case "subscribe":
 		return t.say("greeting.follow", wording.Vars{"company": t.company.Name, "bot": t.company.Settings.BotName, "hotline": t.company.Settings.Hotline})
 	case "SCAN":
-		return t.greet()
+		return t.greet(ctx)
 	case "unsubscribe":
 		return t.unfollow()
 	case "CLICK":
@@ -79,33 +81,88 @@ func (t *turn) progress(ctx context.Context) (step, error) {
 	return step{say: r}, err
 }
 
-// media keeps a picture, place or file with the case it belongs to, and asks
-// for words where there is none. A voice message can't be read (protocol fact 10).
+// files are what the platform lets us download, by type of message.
+var files = map[string]string{"image": media.KindImage, "voice": media.KindVoice}
+
+// media keeps a picture, voice, place or film with the case it belongs to, and
+// asks for words where there is none. A voice message can't be read (protocol
+// fact 10), but a person can listen to it.
 func (t *turn) media(ctx context.Context) (step, error) {
 	switch t.m.Type {
 	case "voice":
-		if t.m.Detail.Recognition == "" {
-			return t.say("voice.please_type", wording.Vars{"hotline": t.company.Settings.Hotline})
+		if t.m.Detail.Recognition != "" {
+			t.m.Type, t.m.Text = "text", t.m.Detail.Recognition
+			return t.decide(ctx)
 		}
-		t.m.Type, t.m.Text = "text", t.m.Detail.Recognition
-		return t.decide(ctx)
 	case "image", "video", "shortvideo", "location":
-		c, found, err := t.newestCase(ctx, func(c desk.Case) bool { return c.State.Open() })
-		if err != nil {
-			return step{}, err
-		}
-		if !found && t.m.Type == "location" {
-			return t.say("location.received", nil)
-		}
-		if !found {
-			return t.say("image.received", nil)
-		}
-		t.said = t.e.Book.Label("media", t.m.Type)
-		if t.m.Detail.Place != nil && t.m.Detail.Place.Label != "" {
-			t.said += " " + t.m.Detail.Place.Label
-		}
-		return t.more(c, nil)
 	default:
 		return t.say("unsupported.media", wording.Vars{"hotline": t.company.Settings.Hotline})
 	}
+	c, found, err := t.newestCase(ctx, func(c desk.Case) bool { return c.State.Open() && c.Kind != intent.IntentPraise })
+	if err != nil {
+		return step{}, err
+	}
+	if !found {
+		return t.looseMedia(ctx)
+	}
+	t.said = t.e.Book.Label("media", t.m.Type)
+	if t.m.Detail.Place != nil && t.m.Detail.Place.Label != "" {
+		t.said += " " + t.m.Detail.Place.Label
+	}
+	if !t.fetches() {
+		return t.more(c, nil)
+	}
+	return step{write: func(ctx context.Context, tx *db.Tx) (reply, error) {
+		if err := t.wantTx(ctx, tx, c.ID); err != nil {
+			return reply{}, err
+		}
+		images, voices, err := t.e.Media.CountTx(ctx, tx, c.ID)
+		if err != nil {
+			return reply{}, err
+		}
+		after, err := t.e.Desk.FilesTx(ctx, tx, t.by(), c, t.said, desk.Files{Images: images, Voices: voices})
+		if err != nil {
+			return reply{}, err
+		}
+		return t.mediaReply(after)
+	}}, nil
+}
+
+func (t *turn) mediaReply(c desk.Case) (reply, error) {
+	if t.m.Type == "voice" {
+		return t.reply("voice.kept", wording.Vars{"case_no": c.No})
+	}
+	return t.reply("case.appended", wording.Vars{"case_no": c.No, "next_time": t.when(c.PromisedAt)})
+}
+
+// fetches tells whether what came can be downloaded and kept.
+func (t *turn) fetches() bool { return t.e.Media != nil && files[t.m.Type] != "" && t.m.MediaID != "" }
+
+func (t *turn) wantTx(ctx context.Context, tx *db.Tx, caseID string) error {
+	return t.e.Media.WantTx(ctx, tx, media.Want{
+		CompanyID: t.m.CompanyID, AccountID: t.m.AccountID, ConversationID: t.m.ConversationID, CaseID: caseID,
+		Kind: files[t.m.Type], VendorID: t.m.MediaID,
+	})
+}
+
+// looseMedia keeps what belongs to no case yet for the one that is opened next.
+func (t *turn) looseMedia(ctx context.Context) (step, error) {
+	key := "image.received"
+	switch t.m.Type {
+	case "location":
+		key = "location.received"
+	case "voice":
+		key = "voice.please_type"
+	}
+	r, err := t.reply(key, nil)
+	if err != nil || !t.fetches() {
+		return step{say: r}, err
+	}
+	session, err := t.keep(ctx, func(m *memory) { m.FilesAt = t.e.Clock.Now() })
+	if err != nil {
+		return step{}, err
+	}
+	return step{session: session, write: func(ctx context.Context, tx *db.Tx) (reply, error) {
+		return r, t.wantTx(ctx, tx, "")
+	}}, nil
 }

@@ -25,27 +25,106 @@ func (t *turn) matter(ctx context.Context) (step, error) {
 	if err != nil {
 		return step{}, err
 	}
-	session, err := t.e.Conversations.Session(ctx, t.e.DB, t.m.ConversationID)
+	// Read before the cases: a case that another node opens in between makes
+	// this session stale, and the turn runs again.
+	session, err := t.opened(ctx)
 	if err != nil {
 		return step{}, err
 	}
 	if c, found, err := t.newestCase(ctx, t.sameMatter); err != nil {
 		return step{}, err
 	} else if found {
-		return t.more(c, &session)
+		return t.more(c, session)
+	}
+	if c, found, err := t.repeated(ctx, r); err != nil {
+		return step{}, err
+	} else if found {
+		return t.pressAgain(c, session), nil
 	}
 	prepared, err := t.e.Desk.Prepare(ctx, t.m.CompanyID)
 	if err != nil {
 		return step{}, err
 	}
 	open := t.opening(r, t.read.Intent)
-	return step{session: &session, write: func(ctx context.Context, tx *db.Tx) (reply, error) {
-		c, err := t.e.Desk.OpenTx(ctx, tx, prepared, t.by(), open)
+	return step{session: session, write: func(ctx context.Context, tx *db.Tx) (reply, error) {
+		c, err := t.openTx(ctx, tx, prepared, open)
 		if err != nil {
 			return reply{}, err
 		}
 		return t.openedReply(c)
 	}}, nil
+}
+
+// openTx opens a case and gives it what the writer sent a moment ago without words.
+func (t *turn) openTx(ctx context.Context, tx *db.Tx, p desk.Prepared, open desk.Open) (desk.Case, error) {
+	c, err := t.e.Desk.OpenTx(ctx, tx, p, t.by(), open)
+	if err != nil || t.e.Media == nil || t.e.Clock.Now().Sub(t.memory.FilesAt) > talkAge {
+		return c, err
+	}
+	_, err = t.e.Media.AttachTx(ctx, tx, t.m.ConversationID, c.ID, t.memory.FilesAt.Add(-talkAge))
+	return c, err
+}
+
+// repeated finds the open case that these words are about once more: the same
+// matter in the same home, whoever of it wrote, within the company's window
+// . Topics must be said and equal, or the words the same: joining two
+// matters loses one.
+func (t *turn) repeated(ctx context.Context, r *estate.Resident) (desk.Case, bool, error) {
+	window := t.company.Settings.RepeatWindow
+	if window <= 0 || !presses[t.read.Intent] {
+		return desk.Case{}, false, nil
+	}
+	same := func(c desk.Case) bool {
+		if !c.State.Open() || c.Emergency() || !presses[c.Kind] || c.Topic == desk.TopicBinding || t.e.Clock.Now().Sub(c.OpenedAt) > window {
+			return false
+		}
+		if said := t.read.Slots.Building; said != "" && c.Building != "" && said != c.Building {
+			return false
+		}
+		return t.read.Topic != "" && t.read.Topic == c.Topic && (unsaid(t.read.Category) || unsaid(c.Category) || t.read.Category == c.Category) ||
+			t.said == c.Text
+	}
+	c, found, err := t.newestCase(ctx, same)
+	if err != nil || found || r == nil {
+		return c, found, err
+	}
+	return t.homeCase(ctx, r, same)
+}
+
+// presses are the kinds of matters that are told again because nothing happens.
+var presses = map[string]bool{intent.IntentComplaint: true, intent.IntentRepair: true, intent.IntentHelp: true}
+
+// homeCase gives the newest open case of the resident's home that fits.
+func (t *turn) homeCase(ctx context.Context, r *estate.Resident, fits func(desk.Case) bool) (desk.Case, bool, error) {
+	home, ok := t.home(r)
+	if !ok {
+		return desk.Case{}, false, nil
+	}
+	cases, err := t.e.Desk.OpenOfUnit(ctx, t.e.DB, t.m.CompanyID, home.UnitID, 10)
+	if err != nil {
+		return desk.Case{}, false, err
+	}
+	for _, c := range cases {
+		if c.Topic != desk.TopicBinding && fits(c) {
+			return c, true, nil
+		}
+	}
+	return desk.Case{}, false, nil
+}
+
+// pressAgain adds a repeated complaint to its case and presses it.
+func (t *turn) pressAgain(c desk.Case, session *conversation.Session) step {
+	return step{session: session, write: func(ctx context.Context, tx *db.Tx) (reply, error) {
+		after, err := t.e.Desk.UrgeTx(ctx, tx, t.by(), c, t.said)
+		if err != nil {
+			return reply{}, err
+		}
+		status, err := t.statusLine(after)
+		if err != nil {
+			return reply{}, err
+		}
+		return t.reply("case.repeated", wording.Vars{"case_no": after.No, "status_line": status})
+	}}
 }
 
 // sameMatter tells whether these words go on about a case opened a moment ago.
@@ -173,6 +252,18 @@ func (t *turn) urge(ctx context.Context) (step, error) {
 		}
 	}
 	if !found {
+		// Somebody else of the home may have told it.
+		r, err := t.who(ctx)
+		if err != nil {
+			return step{}, err
+		}
+		if r != nil && no == "" {
+			if c, found, err = t.homeCase(ctx, r, func(c desk.Case) bool { return meant(c) && c.State.Open() }); err != nil {
+				return step{}, err
+			}
+		}
+	}
+	if !found {
 		if t.read.Category != "" {
 			t.read.Intent = intent.IntentComplaint
 			return t.matter(ctx) // the words name a matter that no case knows yet
@@ -198,14 +289,8 @@ func (t *turn) inquiry(ctx context.Context) (step, error) {
 	if no := t.read.Slots.CaseNo; no != "" {
 		return t.status(ctx, no)
 	}
-	if t.e.Knowledge != nil {
-		text, ok, err := t.e.Knowledge.Answer(ctx, t.m.CompanyID, t.said)
-		if err != nil {
-			return step{}, err
-		}
-		if ok {
-			return step{say: reply{text: text}}, nil
-		}
+	if s, ok, err := t.fromArticle(ctx); err != nil || ok {
+		return s, err
 	}
 	return t.consult(ctx, "inquiry.consult", "")
 }
@@ -221,7 +306,7 @@ func (t *turn) consult(ctx context.Context, key, line string) (step, error) {
 	if err != nil {
 		return step{}, err
 	}
-	session, err := t.e.Conversations.Session(ctx, t.e.DB, t.m.ConversationID)
+	session, err := t.opened(ctx)
 	if err != nil {
 		return step{}, err
 	}
@@ -233,7 +318,7 @@ func (t *turn) consult(ctx context.Context, key, line string) (step, error) {
 		return step{}, err
 	}
 	if found {
-		return t.more(running, &session)
+		return t.more(running, session)
 	}
 	prepared, err := t.e.Desk.Prepare(ctx, t.m.CompanyID)
 	if err != nil {
@@ -244,9 +329,12 @@ func (t *turn) consult(ctx context.Context, key, line string) (step, error) {
 	if open.Category == "" {
 		open.Category = "customer_service"
 	}
-	return step{session: &session, write: func(ctx context.Context, tx *db.Tx) (reply, error) {
-		c, err := t.e.Desk.OpenTx(ctx, tx, prepared, t.by(), open)
+	return step{session: session, write: func(ctx context.Context, tx *db.Tx) (reply, error) {
+		c, err := t.openTx(ctx, tx, prepared, open)
 		if err != nil {
+			return reply{}, err
+		}
+		if err := t.consultedTx(ctx, tx, c.No); err != nil {
 			return reply{}, err
 		}
 		return t.reply(key, wording.Vars{"case_no": c.No, "when": t.when(c.PromisedAt)})
@@ -269,8 +357,12 @@ func (t *turn) identity(ctx context.Context) (step, error) {
 	return t.more(c, nil)
 }
 
-// other keeps loose words with the case of a moment ago; with none, it shows
-// what the bot can do.
+// maxQuestions is how many questions clear up a misunderstanding before a
+// person takes over.
+const maxQuestions = 2
+
+// other keeps loose words with the case of a moment ago; with none, it asks what
+// is meant, at most twice, and then brings a person.
 func (t *turn) other(ctx context.Context) (step, error) {
 	now := t.e.Clock.Now()
 	c, found, err := t.newestCase(ctx, func(c desk.Case) bool { return c.State.Open() && now.Sub(c.OpenedAt) < burst })
@@ -280,8 +372,31 @@ func (t *turn) other(ctx context.Context) (step, error) {
 	if found && (t.read.Intent == intent.IntentOther || t.read.Intent == intent.IntentIdentity) {
 		return t.more(c, nil)
 	}
-	return t.say("other.menu", nil)
+	if s, ok, err := t.unclear(ctx); err != nil || ok {
+		return s, err
+	}
+	_, m, err := t.remembered(ctx)
+	if err != nil {
+		return step{}, err
+	}
+	asked := m.Asked
+	if now.Sub(m.AskedAt) > talkAge {
+		asked = 0
+	}
+	if asked >= maxQuestions {
+		return t.consult(ctx, "clarify.last", desk.LineCustomerService)
+	}
+	session, err := t.keep(ctx, func(m *memory) { m.Asked, m.AskedAt = asked+1, now })
+	if err != nil {
+		return step{}, err
+	}
+	s, err := t.say(clarifying[asked], nil)
+	s.session = session
+	return s, err
 }
+
+// clarifying are the questions, in their order.
+var clarifying = [maxQuestions]string{"other.menu", "clarify.first"}
 
 // newestCase gives the writer's newest case that fits. A bound resident's cases
 // count whatever way they came in; the task about a binding that nobody

@@ -251,7 +251,7 @@ func TestRefusalsInTheGroup(t *testing.T) {
 	}
 	events, err := h.desk.Events(t.Context(), h.ours.ID)
 	must(t, err)
-	if last := events[len(events)-1]; last.Kind != string(desk.ActionNote) || !strings.Contains(last.Text, "我来看看") {
+	if last := events[len(events)-1]; last.Kind != string(desk.ActionDraft) || !strings.Contains(last.Text, "我来看看") {
 		t.Errorf("a trainee's draft is kept for a colleague (R-093): %+v", last)
 	}
 	h.say(t, "zhang", "转派 "+no+" 秩序维护 归门岗", "秩序维护")

@@ -81,7 +81,8 @@ func (d *fakeDesk) Events(_ context.Context, caseID string) ([]desk.Event, error
 
 var verbOf = map[desk.Action]string{
 	desk.ActionClaim: "claim", desk.ActionReply: "reply", desk.ActionNote: "note", desk.ActionTransfer: "transfer",
-	desk.ActionHandle: "handle", desk.ActionRecall: "recall",
+	desk.ActionHandle: "handle", desk.ActionRecall: "recall", desk.ActionDraft: "draft", desk.ActionApprove: "approve",
+	desk.ActionReject: "reject", desk.ActionReturn: "return", desk.ActionPromise: "promise",
 }
 
 func (d *fakeDesk) act(by desk.By, caseID string, kind desk.Action, text string, f func(c *desk.Case)) (desk.Case, error) {
@@ -134,6 +135,42 @@ func (d *fakeDesk) Reply(_ context.Context, by desk.By, caseID, text string) (de
 		hold = 0
 	}
 	return c, hold, err
+}
+
+func (d *fakeDesk) Override(_ context.Context, by desk.By, caseID, text string) (desk.Case, time.Duration, error) {
+	if !members[by.UserID].May(staff.RightSupervise) {
+		return desk.Case{}, 0, &desk.Refused{Code: desk.RefusedNoRight}
+	}
+	c, err := d.act(by, caseID, desk.ActionReply, text, nil)
+	return c, 5 * time.Second, err
+}
+
+func (d *fakeDesk) Draft(_ context.Context, by desk.By, caseID, text string) (desk.Case, error) {
+	return d.act(by, caseID, desk.ActionDraft, text, nil)
+}
+
+func (d *fakeDesk) Approve(_ context.Context, by desk.By, caseID string) (desk.Case, time.Duration, error) {
+	history, _ := d.Events(context.Background(), caseID)
+	if _, ok := desk.PendingDraft(history); !ok {
+		return desk.Case{}, 0, &desk.Refused{Code: desk.RefusedNoDraft}
+	}
+	c, err := d.act(by, caseID, desk.ActionApprove, "", nil)
+	return c, 5 * time.Second, err
+}
+
+func (d *fakeDesk) Reject(_ context.Context, by desk.By, caseID, reason string) (desk.Case, error) {
+	return d.act(by, caseID, desk.ActionReject, reason, nil)
+}
+
+func (d *fakeDesk) Return(_ context.Context, by desk.By, caseID, reason string) (desk.Case, error) {
+	return d.act(by, caseID, desk.ActionReturn, reason, nil)
+}
+
+func (d *fakeDesk) Promise(_ context.Context, by desk.By, caseID string, at time.Time, reason string) (desk.Case, error) {
+	if reason == "" {
+		return desk.Case{}, &desk.Refused{Code: desk.RefusedExplain}
+	}
+	return d.act(by, caseID, desk.ActionPromise, at.UTC().Format(time.RFC3339)+" "+reason, func(c *desk.Case) { c.PromisedAt = at })
 }
 
 func (d *fakeDesk) Note(_ context.Context, by desk.By, caseID, text string) (desk.Case, error) {
@@ -341,7 +378,15 @@ func TestCommands(t *testing.T) {
 		{"5,000 characters", "zhang", "@管家 #" + noOurs + " " + strings.Repeat("长", 5000), "", []string{"太长", "没有发给住户"}},
 		{"5,000 characters of an unbound member", "stranger", "@管家 #" + noOurs + " " + strings.Repeat("长", 5000), "", []string{"太长"}},
 
-		{"trainee's reply is a draft (R-093)", "xiao", "@管家 #" + noOurs + " 我来看看", "note #" + noOurs + " xiao 【实习员工的回复草稿，未发出】我来看看", []string{"草稿", "还没有发出"}},
+		{"trainee's reply is a draft (R-093)", "xiao", "@管家 #" + noOurs + " 我来看看", "draft #" + noOurs + " xiao 我来看看", []string{"小陈", "还没有发出", "我来看看", "同意 #" + noOurs}},
+		{"nothing to approve", "zhang", "@管家 同意 #" + noOurs, "", []string{"没有等待确认的草稿"}},
+		{"a case given back", "zhang", "@管家 退单 #" + noOurs + " 正在别处抢修", "return #" + noOurs + " zhang 正在别处抢修", []string{"退回队列", "正在别处抢修"}},
+		{"a case given back for no reason", "zhang", "@管家 退单 #" + noOurs, "", []string{"退单原因"}},
+		{"a new date with its reason (R-020)", "zhang", "@管家 改期 #" + noOurs + " 明天12:00 配件明天才到", "promise #" + noOurs + " zhang 2026-11-26T04:00:00Z 配件明天才到", []string{"明天 12:00"}},
+		{"a new date without one (R-020)", "zhang", "@管家 改期 #" + noOurs + " 明天12:00", "", []string{"先向住户说明原因"}},
+		{"no date", "zhang", "@管家 改期 #" + noOurs + " 过几天", "", []string{"请写明新的时间"}},
+		{"held words let pass (R-083)", "wang", "@管家 放行 #" + noOurs + " 我不清楚您几点在家", "reply #" + noOurs + " wang 我不清楚您几点在家", []string{"发"}},
+		{"held words by who may not (R-083)", "zhang", "@管家 放行 #" + noOurs + " 我不清楚", "", []string{"只有主管"}},
 		{"bind queue needs the right", "zhang", "@管家 绑定 工程维修", "", []string{"主管"}},
 		{"bind queue", "wang", "@管家 绑定 工程维修", "", []string{"已绑定队列「工程维修」"}},
 		{"bind phone", "stranger", "@管家 绑定 13800000001", "", []string{"尾号 0001"}},

@@ -81,6 +81,9 @@ func StartDemo(ctx context.Context, o DemoOptions) (demo *Demo, err error) {
 		return nil, err
 	}
 	d.App.o.Config.Listen = ln
+	if cfg.PublicURL == "" {
+		d.App.o.Config.PublicURL = "http://" + ln
+	}
 	if company != nil {
 		if err := putWorld(ctx, "http://"+simAddr, company.World([]string{"http://" + ln})); err != nil {
 			return nil, err

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,6 +17,7 @@ import (
 	"guanjia/internal/embedded"
 	"guanjia/internal/telemetry"
 	"guanjia/internal/wechatapi"
+	"guanjia/internal/wecomapi"
 	"guanjia/notify/sms"
 )
 
@@ -36,6 +36,9 @@ const embeddedHomes = 3000
 
 // probeBudget bounds one question of doctor.
 const probeBudget = 5 * time.Second
+
+// templatesBudget bounds the questions about all templates of an account.
+const templatesBudget = 30 * time.Second
 
 // Doctor checks every setting; online it also asks the database, Redis and the
 // vendors of every company.
@@ -170,19 +173,14 @@ func (d *doctor) company(dir *company.Directory, c company.Company, rooms stores
 	if c.Settings.Hotline == "" {
 		d.say(name+" hotline", CheckFail, "the 24-hour number is missing; danger answers quote it")
 	}
-	if account, ok := dir.SMSOf(c.ID); ok {
-		for _, p := range sms.CheckSettings(account, rooms.book.SMSCatalogue()) {
-			d.say(name+" sms", CheckFail, p.Purpose+": "+p.What)
-		}
-	} else {
-		d.say(name+" sms", CheckFail, "no SMS account: binding codes and emergency notices can't leave")
-	}
+	d.sms(name, dir, c, rooms)
+	d.wecom(name, dir, c)
 	account, ok := dir.WeChatOf(c.ID)
 	if !ok {
 		d.say(name+" wechat", CheckFail, "no Official Account")
 		return
 	}
-	door, err := wechatapi.New(wechatapi.Options{Bases: map[string]string{wechatapi.HostAPI: d.c.WeChatURL}, Clock: clock.System(), Logger: d.log})
+	door, err := wechatapi.New(wechatapi.Options{Bases: wechatBases(d.c), Clock: clock.System(), Logger: d.log})
 	if err != nil {
 		d.say(name+" wechat", CheckFail, "the address can't be read")
 		return
@@ -195,24 +193,60 @@ func (d *doctor) company(dir *company.Directory, c company.Company, rooms stores
 	} else {
 		d.say(name+" wechat", CheckOK, "gives a token")
 	}
-	d.reach(name+" wecom", d.c.WeComURL)
-	d.reach(name+" aliyun", d.c.SMSURL)
 }
 
-// reach asks whether a vendor's host answers at all; the answer itself is not looked at.
-func (d *doctor) reach(name, base string) {
+// sms asks Aliyun for every template of the account.
+func (d *doctor) sms(name string, dir *company.Directory, c company.Company, rooms stores) {
+	account, ok := dir.SMSOf(c.ID)
+	if !ok {
+		d.say(name+" sms", CheckFail, "no SMS account: binding codes and emergency notices can't leave")
+		return
+	}
+	base := ""
+	if d.c.Sandbox {
+		base = d.c.SMSURL
+	}
+	door, err := sms.New(sms.Options{Base: base, Directory: rooms.companies, Clock: clock.System(), Logger: d.log})
+	if err != nil {
+		d.say(name+" sms", CheckFail, "the address can't be read")
+		return
+	}
+	defer door.Close()
+	ctx, cancel := context.WithTimeout(d.ctx, templatesBudget)
+	defer cancel()
+	problems := door.CheckTemplates(ctx, account, rooms.book.SMSCatalogue())
+	for _, p := range problems {
+		d.say(name+" sms", CheckFail, p.Purpose+": "+p.What)
+	}
+	if len(problems) == 0 {
+		d.say(name+" sms", CheckOK, "signature and templates stand as they must")
+	}
+}
+
+// wecom opens the bot's socket and asks for the application's token.
+func (d *doctor) wecom(name string, dir *company.Directory, c company.Company) {
+	door, err := wecomapi.New(wecomapi.Options{QYAPI: d.c.WeComURL, Socket: d.c.WeComSocket, Logger: d.log})
+	if err != nil {
+		d.say(name+" wecom", CheckFail, "the address can't be read")
+		return
+	}
+	defer door.Close()
 	ctx, cancel := context.WithTimeout(d.ctx, probeBudget)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/", nil)
-	if err != nil {
-		d.say(name, CheckFail, "the address can't be read")
-		return
+	if _, ok := dir.BotOf(c.ID); !ok {
+		d.say(name+" wecom bot", CheckFail, "no bot: work groups get no cards")
+	} else if err := door.CheckSocket(ctx); err != nil {
+		d.say(name+" wecom bot", CheckFail, err.Error()+"; check network and proxy")
+	} else {
+		d.say(name+" wecom bot", CheckOK, "the socket opens")
 	}
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		d.say(name, CheckFail, "the host does not answer; check network and proxy")
-		return
+	corp, ok := dir.CorpOf(c.ID)
+	if !ok {
+		return // cards and webhooks need no application
 	}
-	_ = res.Body.Close()
-	d.say(name, CheckOK, "the host answers")
+	if err := door.CheckToken(ctx, wecomapi.Corp{CorpID: corp.CorpID, Secret: corp.Secret}); err != nil {
+		d.say(name+" wecom app", CheckFail, err.Error())
+	} else {
+		d.say(name+" wecom app", CheckOK, "gives a token")
+	}
 }

@@ -140,7 +140,7 @@ func (a *App) readyz(w http.ResponseWriter, r *http.Request) {
 	deps := []dependency{{Name: "serving", OK: serving, Required: true}}
 	deps = append(deps, a.probe(r.Context(), "database", true, a.db.Ping))
 	deps = append(deps, a.probe(r.Context(), "redis", false, func(ctx context.Context) error { return a.rdb.Ping(ctx).Err() }))
-	deps = append(deps, a.rooms.dependencies()...)
+	deps = append(deps, a.rooms.dependencies(r.Context())...)
 	ready := true
 	for _, d := range deps {
 		ready = ready && (d.OK || !d.Required)

@@ -25,13 +25,16 @@ import (
 	"guanjia/internal/estate"
 	"guanjia/internal/jobs"
 	"guanjia/internal/ledger"
+	"guanjia/internal/media"
 	"guanjia/internal/queue"
+	"guanjia/internal/register"
 	"guanjia/internal/staff"
 	"guanjia/internal/web/api"
 	"guanjia/internal/web/console"
 	"guanjia/internal/wechatapi"
 	"guanjia/internal/wecomapi"
 	"guanjia/internal/wording"
+	"guanjia/notify"
 	"guanjia/notify/deliver"
 	"guanjia/notify/official"
 	"guanjia/notify/sms"
@@ -56,10 +59,15 @@ type rooms struct {
 	conversations *conversation.Conversations
 	spool         *conversation.Spool
 	desk          *desk.Desk
+	register      *register.Register
+	notices       *notify.Notices
+	noticeDesk    *workgroup.NoticeDesk
 	engine        *bot.Engine
 	sender        *deliver.Engine
 	sms           *sms.Service
 	channel       *wecom.Channel
+	media         *media.Store
+	wechatDoor    *wechatapi.Client
 
 	callback   *wechat.Handler
 	smsReports http.Handler
@@ -113,6 +121,12 @@ func (a *App) build(ctx context.Context) (*rooms, error) {
 	r.ledger = ledger.Open(a.db, a.o.Clock, a.log)
 	a.stack.push("ledger", func(context.Context) error { r.ledger.Stop(); return nil })
 	r.jobs = jobs.New(a.db, a.o.Clock, a.log, jobs.Options{})
+	if r.wechatDoor, err = wechatapi.New(wechatapi.Options{Bases: wechatBases(a.o.Config), Redis: a.rdb, Clock: a.o.Clock, Logger: a.log}); err != nil {
+		return nil, err
+	}
+	a.stack.push("wechat door", func(context.Context) error { r.wechatDoor.Close(); return nil })
+	r.media = media.New(media.Options{DB: a.db, Clock: a.o.Clock, Jobs: r.jobs, Download: downloads{r.companies, r.wechatDoor}.get, Log: a.log})
+	r.media.Handle(r.jobs)
 	r.conversations = conversation.New(a.db, a.o.Clock, a.log, conversation.Options{})
 	a.stack.push("conversations", r.conversations.Close)
 	if r.spool, err = conversation.OpenSpool(a.spoolDir(), sealer, a.log, 0); err != nil {
@@ -122,10 +136,14 @@ func (a *App) build(ctx context.Context) (*rooms, error) {
 	r.desk = desk.New(desk.Deps{
 		DB: a.db, Clock: a.o.Clock, Ledger: r.ledger, Queues: r.queues, Staff: r.staff, Estate: r.estate, Companies: r.companies,
 		Conversations: r.conversations, Calendar: calendars.of, Book: r.book, Log: a.log, Points: a.o.Points,
+		Link: a.caseLink(),
 	})
 	r.queues.BindRows(r.desk)
 	r.ledger.OnFinal("desk", r.desk.UndeliveredTx)
 	r.jobs.Handle(desk.JobClocks, r.desk.RunClocks(r.jobs))
+	if err := a.buildNotices(r); err != nil {
+		return nil, err
+	}
 	if err := a.buildBot(r, calendars); err != nil {
 		return nil, err
 	}
@@ -135,12 +153,32 @@ func (a *App) build(ctx context.Context) (*rooms, error) {
 	return r, a.buildWeb(r)
 }
 
+func (a *App) buildNotices(r *rooms) (err error) {
+	r.register = register.New(a.db, a.o.Clock, r.book, r.companies)
+	r.notices, err = notify.New(notify.Deps{
+		DB: a.db, Clock: a.o.Clock, Ledger: r.ledger, Estate: r.estate, Staff: r.staff, Companies: r.companies, Register: r.register,
+		Jobs: r.jobs, Book: r.book, Files: templates.FS(), Log: a.log, Points: a.o.Points,
+	})
+	if err != nil {
+		return err
+	}
+	r.ledger.OnFinal("notify", r.notices.FinalTx)
+	r.notices.Handle(r.jobs)
+	return nil
+}
+
 func (a *App) buildBot(r *rooms, calendars *calendars) error {
 	classifier, err := intent.New()
 	if err != nil {
 		return fmt.Errorf("classifier: %w", err)
 	}
+	festivals, err := calendar.LoadFestivals()
+	if err != nil {
+		return err
+	}
 	r.engine = bot.New(bot.Deps{
+		Outages: r.notices,
+		Media:   r.media, Festivals: festivals,
 		DB: a.db, Clock: a.o.Clock, Classifier: classifier, Conversations: r.conversations, Companies: r.companies, Estate: r.estate,
 		Desk: r.desk, Ledger: r.ledger, Book: r.book, Calendar: calendars.of, Log: a.log, Points: a.o.Points,
 		TemplateResult: func(ctx context.Context, accountID, openID, msgID, status string) error {
@@ -171,11 +209,6 @@ func (a accounts) Account(ctx context.Context, path string) (company.WeChatAccou
 
 func (a *App) buildSenders(r *rooms) error {
 	c := a.o.Config
-	wechatDoor, err := wechatapi.New(wechatapi.Options{Bases: map[string]string{wechatapi.HostAPI: c.WeChatURL}, Redis: a.rdb, Clock: a.o.Clock, Logger: a.log})
-	if err != nil {
-		return err
-	}
-	a.stack.push("wechat door", func(context.Context) error { wechatDoor.Close(); return nil })
 	wecomDoor, err := wecomapi.New(wecomapi.Options{QYAPI: c.WeComURL, Socket: c.WeComSocket, Redis: a.rdb, Logger: a.log})
 	if err != nil {
 		return err
@@ -192,7 +225,13 @@ func (a *App) buildSenders(r *rooms) error {
 	a.stack.push("sms door", func(context.Context) error { r.sms.Close(); return nil })
 
 	people := workgroup.NewPeople(workgroup.PeopleDeps{DB: a.db, Clock: a.o.Clock, Staff: r.staff, Queues: r.queues, Companies: r.companies, Ledger: r.ledger, Book: r.book})
-	router, err := workgroup.NewRouter(workgroup.Deps{Desk: r.desk, Staff: people, Book: r.book, ValidCaseNo: desk.ValidNo, Now: a.o.Clock.Now, Log: a.log})
+	r.noticeDesk, err = workgroup.NewNoticeDesk(workgroup.NoticeDeps{Notices: r.notices, Staff: people, DB: a.db, Ledger: r.ledger, Book: r.book, Clock: a.o.Clock, Log: a.log})
+	if err != nil {
+		return err
+	}
+	r.noticeDesk.Handle(r.jobs)
+	router, err := workgroup.NewRouter(workgroup.Deps{Notices: r.noticeDesk, Desk: r.desk, Staff: people, Book: r.book, ValidCaseNo: desk.ValidNo, Now: a.o.Clock.Now, Log: a.log,
+		CaseLink: a.caseLink(), Files: r.filesOf(a.db)})
 	if err != nil {
 		return err
 	}
@@ -204,7 +243,7 @@ func (a *App) buildSenders(r *rooms) error {
 			a.log.Error("work-group bot needs a person", "bot", alarm.BotID, "reason", alarm.Reason)
 		},
 	})
-	words := official.Options{API: wechatDoor, Directory: r.companies, Windows: r.conversations, Clock: a.o.Clock,
+	words := official.Options{API: r.wechatDoor, Directory: r.companies, Windows: r.conversations, Clock: a.o.Clock,
 		NotFollowing: func(ctx context.Context, accountID, openID string) {
 			if err := r.conversations.SetFollowing(ctx, accountID, openID, false, a.o.Clock.Now()); err != nil {
 				a.log.WarnContext(ctx, "resident who left not noted", "error", err)
@@ -218,8 +257,62 @@ func (a *App) buildSenders(r *rooms) error {
 	r.sender = deliver.New(r.ledger, senders, deliver.Options{Clock: a.o.Clock, Logger: a.log, Registry: a.metrics, Points: a.o.Points,
 		Alarm: func(ctx context.Context, alarm deliver.Alarm) {
 			a.log.ErrorContext(ctx, "vendor account stopped or back", "channel", alarm.Channel, "account", alarm.AccountID, "kind", string(alarm.Kind), "code", alarm.Code, "stopped", alarm.Open)
+			r.notices.Trouble(ctx, alarm)
 		}})
 	return nil
+}
+
+// wechatBases are the addresses that stand in for WeChat's own.
+func wechatBases(c config.Config) map[string]string {
+	bases := map[string]string{wechatapi.HostAPI: c.WeChatURL}
+	if c.WeChatPages != "" {
+		bases[wechatapi.HostMP] = c.WeChatPages + "/" + wechatapi.HostMP
+		bases[wechatapi.HostOpen] = c.WeChatPages + "/" + wechatapi.HostOpen
+	}
+	return bases
+}
+
+// caseLink gives the address of a case's page; nil without a public address.
+func (a *App) caseLink() func(caseNo string) string {
+	base := a.o.Config.PublicURL
+	if base == "" {
+		return nil
+	}
+	return func(caseNo string) string { return base + "/console/cases/" + caseNo }
+}
+
+// filesOf counts what came with a case, for its card.
+func (r *rooms) filesOf(d *db.DB) func(ctx context.Context, caseID string) (desk.Files, error) {
+	return func(ctx context.Context, caseID string) (desk.Files, error) {
+		images, voices, err := r.media.CountTx(ctx, d, caseID)
+		return desk.Files{Images: images, Voices: voices}, err
+	}
+}
+
+// downloads gets residents' files from the account that they wrote to.
+type downloads struct {
+	companies *company.Store
+	door      *wechatapi.Client
+}
+
+func (d downloads) get(ctx context.Context, accountID, vendorID string) ([]byte, error) {
+	dir, err := d.companies.Directory(ctx)
+	if err != nil {
+		return nil, err
+	}
+	account, ok := dir.WeChatByID(accountID)
+	if !ok {
+		return nil, fmt.Errorf("account of the file is not in the directory")
+	}
+	m, err := d.door.MediaGet(ctx, wechatapi.Account{ID: account.ID, AppID: account.AppID, Secret: account.Secret}, vendorID)
+	var vendor *wechatapi.Error
+	switch {
+	case errors.Is(err, wechatapi.ErrTooLarge):
+		return nil, media.ErrTooLarge
+	case errors.As(err, &vendor) && vendor.Class == wechatapi.ClassPermanent:
+		return nil, media.ErrGone
+	}
+	return m.Body, err
 }
 
 // socketLease is asked which bots' sockets this node has. The embedded database
@@ -272,9 +365,10 @@ func (w webhooks) WebhookKey(ctx context.Context, companyID, _, chatID string) (
 
 func (a *App) buildWeb(r *rooms) error {
 	r.smsReports = r.sms
-	r.api = api.New(api.Deps{DB: a.db, Desk: r.desk, Estate: r.estate, Staff: r.staff, Queues: r.queues, Book: r.book, Log: a.log})
+	r.api = api.New(api.Deps{DB: a.db, Desk: r.desk, Estate: r.estate, Staff: r.staff, Queues: r.queues, Book: r.book, Log: a.log,
+		Register: r.register, Notices: r.notices})
 	pages, err := console.New(console.Deps{DB: a.db, Clock: a.o.Clock, Desk: r.desk, Staff: r.staff, Queues: r.queues, Companies: r.companies,
-		Book: r.book, Log: a.log, Files: templates.Web(), Secure: !a.o.Config.Sandbox})
+		Media: r.media, Book: r.book, Log: a.log, Files: templates.Web(), Secure: !a.o.Config.Sandbox})
 	if err != nil {
 		return err
 	}
@@ -326,6 +420,12 @@ func (a *App) startWorker(ctx context.Context, r *rooms) error {
 	if err := r.desk.EnsureClocks(ctx, r.jobs); err != nil {
 		return fmt.Errorf("start duties: %w", err)
 	}
+	if err := r.notices.Ensure(ctx); err != nil {
+		return fmt.Errorf("start notices: %w", err)
+	}
+	if err := r.noticeDesk.Ensure(ctx, r.jobs); err != nil {
+		return fmt.Errorf("start notices of work groups: %w", err)
+	}
 	if err := r.jobs.Start(ctx); err != nil {
 		return fmt.Errorf("start jobs: %w", err)
 	}
@@ -348,11 +448,27 @@ func (a *App) runSender(r *rooms) {
 	})
 }
 
-// dependencies tells how the sockets and the spool stand; neither makes a node unready.
-func (r *rooms) dependencies() []dependency {
-	return []dependency{
-		{Name: "spool", OK: r.spool.Len() == 0, Detail: spoolDetail(r.spool.Len(), r.spool.Bad())},
+// dependencies tells how the sockets and the spool stand; neither makes a node
+// unready: cards wait in the ledger, messages in the spool.
+func (r *rooms) dependencies(ctx context.Context) []dependency {
+	out := []dependency{{Name: "spool", OK: r.spool.Len() == 0, Detail: spoolDetail(r.spool.Len(), r.spool.Bad())}}
+	list, err := bots{r.companies}.all(ctx)
+	if err != nil {
+		return out
 	}
+	for _, b := range list {
+		// A node knows of the sockets that it holds; another node tells of its own.
+		down, known := r.channel.Down(b.BotID)
+		if !known {
+			continue
+		}
+		d := dependency{Name: "wecom " + b.BotID, OK: down == 0}
+		if down > 0 {
+			d.Detail = "the socket is down for " + down.Truncate(time.Second).String()
+		}
+		out = append(out, d)
+	}
+	return out
 }
 
 func spoolDetail(waiting, bad int) string {

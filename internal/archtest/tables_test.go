@@ -29,6 +29,7 @@ var owners = map[string]string{
 	"00090_audience.sql":     "internal/estate",
 	"00120_register.sql":     "internal/register",
 	"00110_notice.sql":       "notify",
+	"00140_survey.sql":       "notify/survey",
 	"00150_media.sql":        "internal/media",
 	"00155_desk.sql":         "internal/desk",
 }

@@ -30,6 +30,7 @@ type settingsJSON struct {
 	CodeInterval span            `json:"code_interval"`
 	CodeTTL      span            `json:"code_ttl"`
 	ReopenWindow span            `json:"reopen_window"`
+	RepeatWindow span            `json:"repeat_window"`
 	ChatWindow   span            `json:"chat_window"`
 	EventWindow  span            `json:"event_window"`
 	NoticeLead   span            `json:"notice_lead"`
@@ -42,7 +43,7 @@ func (s Settings) MarshalJSON() ([]byte, error) {
 	return json.Marshal(settingsJSON{
 		plainSettings: (*plainSettings)(&s),
 		ReplyHold:     span(s.ReplyHold), CodeInterval: span(s.CodeInterval), CodeTTL: span(s.CodeTTL),
-		ReopenWindow: span(s.ReopenWindow), ChatWindow: span(s.ChatWindow), EventWindow: span(s.EventWindow), NoticeLead: span(s.NoticeLead),
+		ReopenWindow: span(s.ReopenWindow), RepeatWindow: span(s.RepeatWindow), ChatWindow: span(s.ChatWindow), EventWindow: span(s.EventWindow), NoticeLead: span(s.NoticeLead),
 		FirstReply: spans(s.FirstReply), AcceptLimit: spans(s.AcceptLimit),
 	})
 }
@@ -53,7 +54,7 @@ func (s *Settings) UnmarshalJSON(b []byte) error {
 	v := settingsJSON{
 		plainSettings: (*plainSettings)(s),
 		ReplyHold:     span(s.ReplyHold), CodeInterval: span(s.CodeInterval), CodeTTL: span(s.CodeTTL),
-		ReopenWindow: span(s.ReopenWindow), ChatWindow: span(s.ChatWindow), EventWindow: span(s.EventWindow), NoticeLead: span(s.NoticeLead),
+		ReopenWindow: span(s.ReopenWindow), RepeatWindow: span(s.RepeatWindow), ChatWindow: span(s.ChatWindow), EventWindow: span(s.EventWindow), NoticeLead: span(s.NoticeLead),
 		FirstReply: spans(s.FirstReply), AcceptLimit: spans(s.AcceptLimit),
 	}
 	dec := json.NewDecoder(bytes.NewReader(b))
@@ -63,7 +64,7 @@ func (s *Settings) UnmarshalJSON(b []byte) error {
 	}
 	s.ReplyHold, s.CodeInterval, s.CodeTTL = time.Duration(v.ReplyHold), time.Duration(v.CodeInterval), time.Duration(v.CodeTTL)
 	s.ReopenWindow, s.ChatWindow, s.EventWindow = time.Duration(v.ReopenWindow), time.Duration(v.ChatWindow), time.Duration(v.EventWindow)
-	s.NoticeLead = time.Duration(v.NoticeLead)
+	s.NoticeLead, s.RepeatWindow = time.Duration(v.NoticeLead), time.Duration(v.RepeatWindow)
 	s.FirstReply, s.AcceptLimit = durations(v.FirstReply), durations(v.AcceptLimit)
 	return nil
 }
@@ -95,6 +96,7 @@ func (s Settings) Check() error {
 		{"code_interval", s.CodeInterval, time.Second, time.Hour},
 		{"code_ttl", s.CodeTTL, time.Minute, time.Hour},
 		{"reopen_window", s.ReopenWindow, 0, 365 * 24 * time.Hour},
+		{"repeat_window", s.RepeatWindow, 0, 30 * 24 * time.Hour},
 		{"chat_window", s.ChatWindow, time.Minute, 48 * time.Hour},
 		{"event_window", s.EventWindow, time.Second, time.Hour},
 		{"notice_lead", s.NoticeLead, 0, 14 * 24 * time.Hour},
@@ -110,9 +112,24 @@ func (s Settings) Check() error {
 			}
 		}
 	}
-	for name, v := range map[string]string{"quiet_from": s.QuietFrom, "quiet_to": s.QuietTo} {
+	for name, v := range map[string]string{"quiet_from": s.QuietFrom, "quiet_to": s.QuietTo, "survey_from": s.SurveyFrom, "survey_to": s.SurveyTo} {
 		if _, err := time.Parse("15:04", v); err != nil {
 			return fmt.Errorf("company settings: %s is %q; write it as 22:00", name, v)
+		}
+	}
+	if s.SurveyFrom >= s.SurveyTo {
+		return fmt.Errorf("company settings: survey_to is %q; choose a time after survey_from", s.SurveyTo)
+	}
+	for _, f := range []struct {
+		name         string
+		v, low, high int
+	}{
+		{"survey_rest_days", s.SurveyRestDays, 0, 365}, {"case_rest_days", s.CaseRestDays, 0, 365},
+		{"survey_remind_days", s.SurveyRemindDays, 0, 90}, {"survey_days", s.SurveyDays, 1, 180},
+		{"case_ask_days", s.CaseAskDays, 1, 60}, {"low_score", s.LowScore, 0, 4}, {"survey_group", s.SurveyGroup, 5, 1000},
+	} {
+		if f.v < f.low || f.v > f.high {
+			return fmt.Errorf("company settings: %s is %d; choose %d to %d", f.name, f.v, f.low, f.high)
 		}
 	}
 	if s.Capacity < 1 {
@@ -123,6 +140,22 @@ func (s Settings) Check() error {
 	}
 	if s.Canary < 0 || s.Canary > 1000 || s.CanaryFrom < 0 {
 		return fmt.Errorf("company settings: canary is %d from %d; choose 0 to 1000, and 0 or more", s.Canary, s.CanaryFrom)
+	}
+	return s.checkLimits()
+}
+
+// checkLimits refuses limits of accounts that cannot be meant.
+func (s Settings) checkLimits() error {
+	for name, n := range map[string]int64{
+		"sms_per_second": int64(s.SMSPerSecond), "template_per_second": int64(s.TemplatePerSecond),
+		"sms_per_day": s.SMSPerDay, "template_per_day": s.TemplatePerDay,
+	} {
+		if n < 0 {
+			return fmt.Errorf("company settings: %s is %d; choose 0 for no limit, or more", name, n)
+		}
+	}
+	if s.ReservedPercent < 0 || s.ReservedPercent > 90 {
+		return fmt.Errorf("company settings: reserved_percent is %d; choose 0 to 90", s.ReservedPercent)
 	}
 	return nil
 }

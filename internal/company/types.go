@@ -130,6 +130,9 @@ type Settings struct {
 	CodeTTL time.Duration `json:"-"`
 	// ReopenWindow is how long after closing a resident may reopen a case.
 	ReopenWindow time.Duration `json:"-"`
+	// RepeatWindow is how long after its opening a home's words about the same
+	// matter join the open case instead of opening another (R-018); 0 for never.
+	RepeatWindow time.Duration `json:"-"`
 	// ChatAllowance, ChatWindow: service messages allowed after a resident's message.
 	ChatAllowance int           `json:"chat_allowance"`
 	ChatWindow    time.Duration `json:"-"`
@@ -149,6 +152,9 @@ type Settings struct {
 	Capacity int `json:"capacity"`
 	// NotifyVacant sends notices to vacant units too (R-025).
 	NotifyVacant bool `json:"notify_vacant"`
+	// FormCodes are the form numbers printed on registers, by register name
+	// (publications: VK-WY/TX08-K05-F2).
+	FormCodes map[string]string `json:"form_codes"`
 
 	// NoticeLead is how long before its start planned work is announced (R-138).
 	NoticeLead time.Duration `json:"-"`
@@ -162,6 +168,45 @@ type Settings struct {
 	// emergency has no canary.
 	Canary     int `json:"canary"`
 	CanaryFrom int `json:"canary_from"`
+
+	// SurveyFrom and SurveyTo bound the local hours in which people are asked how
+	// satisfied they are. The source contains no procedure of surveys (R-180), so
+	// all of these are ours.
+	SurveyFrom string `json:"survey_from"`
+	SurveyTo   string `json:"survey_to"`
+	// SurveyRestDays is for how many days who was asked, by whatever survey, is
+	// not asked by another one; CaseRestDays the same before a question after a
+	// case, which is about that case alone.
+	SurveyRestDays int `json:"survey_rest_days"`
+	CaseRestDays   int `json:"case_rest_days"`
+	// SurveyRemindDays is after how many days who has not answered is reminded,
+	// once; 0 for never. A survey may say otherwise.
+	SurveyRemindDays int `json:"survey_remind_days"`
+	// SurveyDays is how long a survey runs that says no end; CaseAskDays how
+	// long a question after a case may be answered.
+	SurveyDays  int `json:"survey_days"`
+	CaseAskDays int `json:"case_ask_days"`
+	// LowScore and worse open a follow-up.
+	LowScore int `json:"low_score"`
+	// SurveyGroup is how many answers an anonymous survey needs before it shows
+	// a figure.
+	SurveyGroup int `json:"survey_group"`
+	// SurveySkipStaff leaves the homes of staff out of surveys.
+	SurveySkipStaff bool `json:"survey_skip_staff"`
+
+	// SMSPerSecond and TemplatePerSecond are how many calls a second an account
+	// makes; 0 for no limit of our own. The vendors take 5,000 SMS a second and
+	// account, and name no number for template messages.
+	SMSPerSecond      int `json:"sms_per_second"`
+	TemplatePerSecond int `json:"template_per_second"`
+	// SMSPerDay and TemplatePerDay are how many submissions a day (UTC+8) an
+	// account may make; 0 for no limit of our own. The vendor sets 100,000
+	// template messages a day until the account has 100,000 followers; the cap of
+	// an SMS account is chosen in its console.
+	SMSPerDay      int64 `json:"sms_per_day"`
+	TemplatePerDay int64 `json:"template_per_day"`
+	// ReservedPercent is the part of all four that only emergencies may use.
+	ReservedPercent int `json:"reserved_percent"`
 }
 
 // DefaultSettings are the defaults of every setting, in this one place.
@@ -172,6 +217,7 @@ func DefaultSettings() Settings {
 		CodeInterval:   time.Minute,
 		CodeTTL:        5 * time.Minute,
 		ReopenWindow:   7 * 24 * time.Hour,
+		RepeatWindow:   72 * time.Hour,
 		ChatAllowance:  5,
 		ChatWindow:     48 * time.Hour,
 		EventAllowance: 3,
@@ -185,11 +231,26 @@ func DefaultSettings() Settings {
 		QuietFrom: "22:00",
 		QuietTo:   "07:00",
 		Capacity:  20,
+		FormCodes: map[string]string{"publications": "VK-WY/TX08-K05-F2"},
 
 		NoticeLead:       24 * time.Hour,
 		EndorseEmergency: true,
 		SMSPriceLi:       45,
 		Canary:           20,
 		CanaryFrom:       500,
+
+		SurveyFrom:       "09:00",
+		SurveyTo:         "20:00",
+		SurveyRestDays:   30,
+		SurveyRemindDays: 3,
+		SurveyDays:       14,
+		CaseAskDays:      7,
+		LowScore:         2,
+		SurveyGroup:      5,
+
+		SMSPerSecond:      4000,
+		TemplatePerSecond: 200,
+		TemplatePerDay:    100_000,
+		ReservedPercent:   10,
 	}
 }

@@ -20,7 +20,9 @@ type Config struct {
 	MasterKey     []byte        // 32 bytes that seal credentials and the spool
 	DataDir       string        // spool and, embedded, the database file
 	Roles         []string      // web, worker, socket
+	PublicURL     string        // under which staff reach the console; empty: no links to it
 	WeChatURL     string        // base of api.weixin.qq.com
+	WeChatPages   string        // with a simulator: base of the pages of mp. and open.weixin.qq.com
 	WeComURL      string        // base of qyapi.weixin.qq.com
 	WeComSocket   string        // wss address of the aibot connection
 	SMSURL        string        // base of dysmsapi.aliyuncs.com
@@ -64,6 +66,8 @@ func options() []option {
 	return []option{
 		{"listen", "127.0.0.1:8080", func(c *Config, v string) error { c.Listen = v; return checkAddr(v) },
 			"address that WeChat, Aliyun and browsers reach, such as 0.0.0.0:8080", false},
+		{"public_url", "", publicURL,
+			"address under which staff reach the console, such as https://guanjia.example.com, for links in work groups; empty: no links", false},
 		{"database", "", func(c *Config, v string) error { c.Database = v; return checkDatabase(v) },
 			"postgres://user:password@host/name, or sqlite:///path/guanjia.db for a single node", true},
 		{"redis", "", func(c *Config, v string) error { c.Redis = v; return checkRedis(v) },
@@ -180,9 +184,22 @@ func setSandbox(c *Config, v string) error {
 	base := "http://" + u.Host
 	c.Sandbox = true
 	c.WeChatURL = base + "/api.weixin.qq.com"
+	c.WeChatPages = base
 	c.WeComURL = base + "/qyapi.weixin.qq.com"
 	c.WeComSocket = "ws://" + u.Host + "/openws.work.weixin.qq.com"
 	c.SMSURL = base + "/dysmsapi.aliyuncs.com"
+	return nil
+}
+
+func publicURL(c *Config, v string) error {
+	if v == "" {
+		return nil
+	}
+	u, err := url.Parse(v)
+	if err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Host == "" || u.RawQuery != "" {
+		return errors.New("must be an address such as https://guanjia.example.com")
+	}
+	c.PublicURL = strings.TrimSuffix(v, "/")
 	return nil
 }
 

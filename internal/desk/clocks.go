@@ -74,7 +74,7 @@ func (d *Desk) escalate(ctx context.Context, c Case) error {
 		if err := d.ringTx(ctx, tx, *c); err != nil {
 			return Event{}, err
 		}
-		return Event{}, d.groupTx(ctx, tx, *c, "group.overdue", wording.Vars{"case_no": c.No, "what": d.what(*c)})
+		return Event{}, d.groupTx(ctx, tx, *c, "group.overdue", wording.Vars{"case_no": c.No, "what": d.what(*c), "bot": d.botName(ctx, c.CompanyID)})
 	})
 	var refused *Refused
 	if errors.As(err, &refused) {

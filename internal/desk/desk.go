@@ -33,7 +33,10 @@ type Deps struct {
 	Calendar      func(companyID string) *calendar.Calendar
 	Book          *wording.Book
 	Log           *slog.Logger
-	Points        func(name string) // kill points of the crash tests; nil in production
+	// Link gives the address of a case's page, for a line in a group; nil when
+	// the program has no public address.
+	Link   func(caseNo string) string
+	Points func(name string) // kill points of the crash tests; nil in production
 }
 
 // Desk keeps the cases of all companies. Safe for concurrent use.
@@ -49,7 +52,10 @@ type Desk struct {
 	calendar      func(companyID string) *calendar.Calendar
 	book          *wording.Book
 	log           *slog.Logger
+	link          func(caseNo string) string
 	point         func(string)
+
+	listener Listener // of closings and ratings; nil: nobody
 
 	numbersMu sync.Mutex
 	numbers   map[string]block
@@ -66,7 +72,7 @@ func New(d Deps) *Desk {
 	}
 	return &Desk{
 		db: d.DB, clock: d.Clock, ledger: d.Ledger, queues: d.Queues, staff: d.Staff, estate: d.Estate, companies: d.Companies,
-		conversations: d.Conversations, calendar: d.Calendar, book: d.Book, log: d.Log, point: point, numbers: map[string]block{},
+		conversations: d.Conversations, calendar: d.Calendar, book: d.Book, log: d.Log, link: d.Link, point: point, numbers: map[string]block{},
 		cached: routesCache{of: map[string]routes{}},
 	}
 }
@@ -122,6 +128,9 @@ func (d *Desk) applyTx(ctx context.Context, tx *db.Tx, c Case, by By, a Action, 
 		return before, err
 	}
 	if err := eventTx(ctx, tx, c, from, by, e); err != nil {
+		return before, err
+	}
+	if err := d.tellListenerTx(ctx, tx, by, a, from, c); err != nil {
 		return before, err
 	}
 	d.point("case." + string(a) + ".written")

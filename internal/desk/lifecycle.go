@@ -37,6 +37,10 @@ const (
 	ActionNote      Action = "noted"
 	ActionTransfer  Action = "transferred"
 	ActionReturn    Action = "returned"
+	ActionPromise   Action = "promised"
+	ActionDraft     Action = "drafted"
+	ActionApprove   Action = "draft_sent"
+	ActionReject    Action = "draft_refused"
 	ActionHandle    Action = "handled"
 	ActionSolved    Action = "solved"
 	ActionNotSolved Action = "not_solved"
@@ -76,6 +80,10 @@ var lifecycle = map[Action]move{
 	ActionNote:      {from: slices.Concat(living, []State{StateWithdrawn})},
 	ActionTransfer:  {from: open, to: StateDispatched},
 	ActionReturn:    {from: inHand, to: StateDispatched},
+	ActionPromise:   {from: inHand},
+	ActionDraft:     {from: slices.Concat(waiting, inHand)},
+	ActionApprove:   {from: inHand, to: StateInProgress},
+	ActionReject:    {from: slices.Concat(waiting, inHand)},
 	ActionHandle:    {from: inHand, to: StateHandled}, // with measures
 	ActionSolved:    {from: []State{StateHandled}, to: StateClosed},
 	ActionNotSolved: {from: told, to: StateReopened}, // within the reopen window

@@ -13,7 +13,7 @@ import (
 //
 // R-009 accept, R-012 transfer must be accepted anew, R-013 handled only from
 // work, R-014 closed only after handled, R-018 urge, R-019 the resident decides,
-// R-098 reopen.
+// R-020 promise, R-093 drafts, R-098 reopen.
 const life = `
                new        registered dispatched accepted    in_progress waiting_resident on_hold     handled  closed   reopened    withdrawn void
 resident_said  .          .          .          .           .           .                .           .        -        .           -         -
@@ -25,6 +25,10 @@ recalled       .          .          .          .           .           .       
 noted          .          .          .          .           .           .                .           .        .        .           .         -
 transferred    dispatched dispatched .          dispatched  dispatched  dispatched       dispatched  -        -        dispatched  -         -
 returned       -          -          -          dispatched  dispatched  dispatched       dispatched  -        -        -           -         -
+promised       -          -          -          .           .           .                .           -        -        -           -         -
+drafted        -          -          .          .           .           .                .           -        -        .           -         -
+draft_sent     -          -          -          in_progress .           in_progress      in_progress -        -        -           -         -
+draft_refused  -          -          .          .           .           .                .           -        -        .           -         -
 handled        -          -          -          handled     handled     handled          handled     -        -        -           -         -
 solved         -          -          -          -           -           -                -           closed   -        -           -         -
 not_solved     -          -          -          -           -           -                -           reopened reopened -           -         -
@@ -40,7 +44,7 @@ func TestLifeCycle(t *testing.T) {
 	t.Parallel()
 	lines := strings.Split(strings.TrimSpace(life), "\n")
 	states := strings.Fields(lines[0])
-	if len(states) != 12 || len(lines) != 19 {
+	if len(states) != 12 || len(lines) != 23 {
 		t.Fatalf("the table has %d states and %d actions", len(states), len(lines)-1)
 	}
 	for _, line := range lines[1:] {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"guanjia/internal/db"
+	"guanjia/internal/ledger"
 	"guanjia/internal/wording"
 )
 
@@ -25,6 +26,67 @@ func (d *Desk) LocateTx(ctx context.Context, tx *db.Tx, by By, c Case, unitID, u
 		err := d.groupTx(ctx, tx, *c, "group.resident_said", wording.Vars{"case_no": c.No, "text": truncate(text, 200)})
 		return Event{Text: tidy(text)}, err
 	})
+}
+
+// Files counts what came with a case besides words.
+type Files struct{ Images, Voices int64 }
+
+// FilesTx notes that the resident sent a picture or voice with his open case,
+// and shows it to the group with the count of all that is there by now. Of
+// several in a row the group hears once.
+func (d *Desk) FilesTx(ctx context.Context, tx *db.Tx, by By, c Case, said string, f Files) (Case, error) {
+	return d.applyTx(ctx, tx, c, by, ActionAppend, func(ctx context.Context, tx *db.Tx, c *Case) (Event, error) {
+		return Event{Text: tidy(said)}, d.filesTx(ctx, tx, *c, f)
+	})
+}
+
+// filesPause lets several pictures in a row become one line in the group.
+const filesPause = 3 * time.Second
+
+func (d *Desk) filesTx(ctx context.Context, tx *db.Tx, c Case, f Files) error {
+	files, err := FilesWords(d.book, f)
+	if err != nil || files == "" {
+		return err
+	}
+	vars := wording.Vars{"case_no": c.No, "files": files}
+	if d.link != nil {
+		vars["link"] = d.link(c.No)
+	}
+	text, err := d.book.Say("group.resident_files", vars)
+	if err != nil {
+		return err
+	}
+	groups, err := d.staff.GroupsOfQueue(ctx, tx, c.QueueID)
+	if err != nil {
+		return err
+	}
+	for _, g := range groups {
+		_, err := d.ledger.PutTx(ctx, tx, ledger.New{
+			CompanyID: c.CompanyID, Channel: ledger.ChannelGroup, AccountID: g.BotID, Address: g.ChatID, Lane: ledger.LaneCard, Class: ledger.ClassOther,
+			Text: text, RefKind: "case_files", RefID: c.ID, RefRev: c.Version, Supersede: true, NotBefore: d.clock.Now().Add(filesPause),
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// FilesWords says how many files there are, as a card and a line show it
+// (附图片2张); empty for none.
+func FilesWords(book *wording.Book, f Files) (string, error) {
+	if f.Images == 0 && f.Voices == 0 {
+		return "", nil
+	}
+	vars := wording.Vars{}
+	if f.Images > 0 {
+		vars["images"] = itoa(f.Images)
+	}
+	if f.Voices > 0 {
+		vars["voices"] = itoa(f.Voices)
+	}
+	text, err := book.Say("card.files", vars)
+	return text.String(), err
 }
 
 // UrgeTx presses an open case: the count and the priority rise, the group is
@@ -98,9 +160,6 @@ func (d *Desk) reopening(followUp string) change {
 	}
 }
 
-// lowRating and worse says that the resident is not satisfied (glossary section 9).
-const lowRating = 2
-
 // RateTx records the rating, 1 to 5. Rating a handled case also says that it is
 // over, so it closes when the rating is 3 or more. A second rating replaces the
 // first: people correct themselves.
@@ -116,15 +175,15 @@ func (d *Desk) RateTx(ctx context.Context, tx *db.Tx, by By, c Case, rating int,
 	}
 	return d.applyTx(ctx, tx, c, by, ActionRate, func(ctx context.Context, tx *db.Tx, c *Case) (Event, error) {
 		c.Rating, c.RatingText = rating, tidy(text)
-		if rating <= lowRating {
+		settings, _, err := d.settings(ctx, c.CompanyID)
+		if err != nil {
+			return Event{}, err
+		}
+		if rating <= settings.LowScore {
 			// A person calls whoever is not satisfied; the answer says by when.
-			settings, _, err := d.settings(ctx, c.CompanyID)
-			if err != nil {
-				return Event{}, err
-			}
 			_, c.PromisedAt = d.deadlines(settings, c.CompanyID, d.clock.Now(), PriorityHigh)
 		}
-		err := d.groupTx(ctx, tx, *c, "group.rated", wording.Vars{"case_no": c.No, "rating": d.book.Label("satisfaction", itoa(int64(rating))), "text": text})
+		err = d.groupTx(ctx, tx, *c, "group.rated", wording.Vars{"case_no": c.No, "rating": d.book.Label("satisfaction", itoa(int64(rating))), "text": text})
 		return Event{Text: itoa(int64(rating))}, err
 	})
 }

@@ -128,7 +128,11 @@ func eventTx(ctx context.Context, tx *db.Tx, c Case, from State, by By, e Event)
 
 // Events gives a case's history, oldest first.
 func (d *Desk) Events(ctx context.Context, caseID string) ([]Event, error) {
-	rows, err := d.db.QueryContext(ctx, `SELECT at, kind, by_id, by_name, via, body, delivery_id, seq FROM case_events WHERE case_id = $1 ORDER BY seq`, caseID)
+	return events(ctx, d.db, caseID)
+}
+
+func events(ctx context.Context, q db.Querier, caseID string) ([]Event, error) {
+	rows, err := q.QueryContext(ctx, `SELECT at, kind, by_id, by_name, via, body, delivery_id, seq FROM case_events WHERE case_id = $1 ORDER BY seq`, caseID)
 	if err != nil {
 		return nil, fmt.Errorf("desk: read events: %w", err)
 	}
@@ -184,6 +188,13 @@ func (d *Desk) ByIDs(ctx context.Context, ids []string) ([]Case, error) {
 // OfConversation gives the latest cases of one conversation, newest first.
 func (d *Desk) OfConversation(ctx context.Context, q db.Querier, conversationID string, limit int) ([]Case, error) {
 	return queryCases(ctx, q, `SELECT `+caseColumns+` FROM cases WHERE conversation_id = $1 ORDER BY opened_at DESC, id DESC LIMIT $2`, conversationID, limit)
+}
+
+// OpenOfUnit gives the latest open cases of a home, whoever of it wrote, newest first.
+func (d *Desk) OpenOfUnit(ctx context.Context, q db.Querier, companyID, unitID string, limit int) ([]Case, error) {
+	return queryCases(ctx, q, `SELECT `+caseColumns+` FROM cases WHERE unit_id = $1 AND unit_id <> '' AND company_id = $2
+		AND state IN ('dispatched', 'reopened', 'accepted', 'in_progress', 'waiting_resident', 'on_hold')
+		ORDER BY opened_at DESC, id DESC LIMIT $3`, unitID, companyID, limit)
 }
 
 // OfResident gives the latest cases of one resident, newest first, whatever way they came in.

@@ -167,17 +167,30 @@ func (d *Desk) what(c Case) string {
 	return d.book.Label("intent", c.Kind)
 }
 
-// where names the place of a case for staff; empty when it is not known. A
-// building that the resident names comes before his own home: he may report
-// the lift of another house.
-func (d *Desk) where(c Case) string {
+// where names the place of a case for staff; empty when it is not known.
+func (d *Desk) where(c Case) string { return c.Where(d.book) }
+
+// Where names the place of a case; empty when it is not known. A building that
+// the resident names comes before his own home: he may report the lift of
+// another house.
+func (c Case) Where(book *wording.Book) string {
 	own, _, _ := strings.Cut(c.Unit, "-")
-	switch {
-	case c.Building != "" && c.Building != own:
-		return c.Building + d.book.Label("card", "building")
-	default:
-		return c.Unit
+	if c.Building != "" && c.Building != own {
+		return c.Building + book.Label("card", "building")
 	}
+	return c.Unit
+}
+
+// botName is what members call the bot in a group.
+func (d *Desk) botName(ctx context.Context, companyID string) string {
+	settings, dir, err := d.settings(ctx, companyID)
+	if err != nil {
+		return company.DefaultSettings().BotName
+	}
+	if bot, ok := dir.BotOf(companyID); ok && bot.Name != "" {
+		return bot.Name
+	}
+	return settings.BotName
 }
 
 // groupTx writes one line into every work group of the case's queue: a card

@@ -1,10 +1,13 @@
 package sample
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
+	"guanjia/internal/articles"
 	"guanjia/internal/company"
 	"guanjia/internal/db"
 	"guanjia/internal/estate"
@@ -19,6 +22,8 @@ type Rooms struct {
 	Estate    *estate.Estate
 	Staff     *staff.Staff
 	Queues    *queue.Queues
+	// Articles takes the knowledge articles; nil leaves them out.
+	Articles *articles.Articles
 	// Followed notes that WeChat users follow an account; nil leaves it out.
 	Followed func(ctx context.Context, tx *db.Tx, companyID, accountID string, openIDs []string, at time.Time) error
 }
@@ -106,7 +111,26 @@ func (s *Sample) loadCompany(ctx context.Context, tx *db.Tx, r Rooms) error {
 			return err
 		}
 	}
-	return s.loadStaff(ctx, tx, r)
+	if err := s.loadStaff(ctx, tx, r); err != nil {
+		return err
+	}
+	return s.loadArticles(ctx, tx, r)
+}
+
+// loadArticles lets the sample's articles answer from the first day; the
+// customer service supervisor keeps them.
+func (s *Sample) loadArticles(ctx context.Context, tx *db.Tx, r Rooms) error {
+	if r.Articles == nil {
+		return nil
+	}
+	for _, m := range s.Staff {
+		if m.Role != string(staff.RoleCSSupervisor) {
+			continue
+		}
+		_, err := r.Articles.ImportTx(ctx, tx, staff.Principal{CompanyID: CompanyID, Member: m}, bytes.NewReader(s.Articles()), true)
+		return err
+	}
+	return errors.New("the sample has no customer service supervisor to keep its articles")
 }
 
 func (s *Sample) loadStaff(ctx context.Context, tx *db.Tx, r Rooms) error {

@@ -41,7 +41,7 @@ const (
 const consoleHash = "$argon2id$v=19$m=19456,t=2,p=1$RoIvON5eSLwHDAvNTSNI9g$O0kpw+wYpbElpxJTvn8MC+8CBKopRPN45w68GesYKpU"
 
 //go:embed data/faq.jsonl
-var articles []byte
+var articleFile []byte
 
 // Options of Company.
 type Options struct {
@@ -93,7 +93,7 @@ func Company(o Options) *Sample {
 
 // Articles are the sample's knowledge articles as JSON lines: id, question,
 // phrasings, answer, topic.
-func (s *Sample) Articles() []byte { return articles }
+func (s *Sample) Articles() []byte { return articleFile }
 
 func (s *Sample) accounts() {
 	s.Account = company.WeChatAccount{

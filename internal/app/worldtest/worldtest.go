@@ -15,7 +15,9 @@ import (
 
 	"guanjia/bot"
 	"guanjia/bot/intent"
+	"guanjia/bot/knowledge"
 	"guanjia/internal/app/sample"
+	"guanjia/internal/articles"
 	"guanjia/internal/calendar"
 	"guanjia/internal/clock"
 	"guanjia/internal/company"
@@ -27,6 +29,7 @@ import (
 	"guanjia/internal/estate"
 	"guanjia/internal/jobs"
 	"guanjia/internal/ledger"
+	"guanjia/internal/media"
 	"guanjia/internal/queue"
 	"guanjia/internal/register"
 	"guanjia/internal/staff"
@@ -56,6 +59,9 @@ type World struct {
 	Jobs          *jobs.Runner // not started: a test that needs its jobs starts it
 	Register      *register.Register
 	Notices       *notify.Notices
+	Media         *media.Store
+	Articles      *articles.Articles
+	Files         *Files
 	Calendar      func(companyID string) *calendar.Calendar
 
 	messages *atomic.Int64
@@ -96,7 +102,7 @@ func New(t testing.TB, d *db.DB, rdb redis.UniversalClient) *World {
 	}
 	w.join(t)
 	err = w.Sample.Load(t.Context(), sample.Rooms{
-		DB: d, Companies: w.Companies, Estate: w.Estate, Staff: w.Staff, Queues: w.Queues, Followed: w.Conversations.PutFollowersTx,
+		DB: d, Companies: w.Companies, Estate: w.Estate, Staff: w.Staff, Queues: w.Queues, Articles: w.Articles, Followed: w.Conversations.PutFollowersTx,
 	})
 	if err != nil {
 		t.Fatalf("worldtest: load sample: %v", err)
@@ -155,6 +161,14 @@ func (w *World) join(t testing.TB) {
 	})
 	w.Queues.BindRows(w.Desk)
 	w.Ledger.OnFinal("desk", w.Desk.UndeliveredTx)
+	if w.Files == nil {
+		w.Files = &Files{bodies: map[string][]byte{}}
+	}
+	w.Media = media.New(media.Options{DB: w.DB, Clock: w.Clock, Jobs: w.Files, Download: w.Files.get, Log: log})
+	festivals, err := calendar.LoadFestivals()
+	if err != nil {
+		t.Fatalf("worldtest: festivals: %v", err)
+	}
 	w.Jobs = jobs.New(w.DB, w.Clock, log, jobs.Options{})
 	w.Register = register.New(w.DB, w.Clock, w.Book, w.Companies)
 	w.Notices, err = notify.New(notify.Deps{DB: w.DB, Clock: w.Clock, Ledger: w.Ledger, Estate: w.Estate, Staff: w.Staff, Companies: w.Companies,
@@ -164,8 +178,15 @@ func (w *World) join(t testing.TB) {
 	}
 	w.Notices.Handle(w.Jobs)
 	w.Ledger.OnFinal("notify", w.Notices.FinalTx)
+	matcher, err := knowledge.New()
+	if err != nil {
+		t.Fatalf("worldtest: knowledge: %v", err)
+	}
+	w.Articles = articles.New(articles.Deps{DB: w.DB, Clock: w.Clock, Book: w.Book, Staff: w.Staff, Estate: w.Estate, Matcher: matcher})
 	w.Engine = bot.New(bot.Deps{
-		Outages: w.Notices,
+		Knowledge: w.Articles,
+		Outages:   w.Notices,
+		Media:     w.Media, Festivals: festivals,
 		DB: w.DB, Clock: w.Clock, Classifier: classifier, Conversations: w.Conversations, Companies: w.Companies, Estate: w.Estate,
 		Desk: w.Desk, Ledger: w.Ledger, Book: w.Book, Calendar: w.Calendar, Log: log,
 		TemplateResult: func(context.Context, string, string, string, string) error { return nil },

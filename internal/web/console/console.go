@@ -17,6 +17,8 @@ import (
 	"guanjia/internal/company"
 	"guanjia/internal/db"
 	"guanjia/internal/desk"
+	"guanjia/internal/estate"
+	"guanjia/internal/media"
 	"guanjia/internal/queue"
 	"guanjia/internal/staff"
 	"guanjia/internal/wording"
@@ -30,6 +32,8 @@ type Deps struct {
 	Staff     *staff.Staff
 	Queues    *queue.Queues
 	Companies *company.Store
+	Estate    *estate.Estate // nil: residents cannot be imported
+	Media     *media.Store   // nil: cases have no pictures
 	Book      *wording.Book
 	Log       *slog.Logger
 	Files     fs.FS // templates.Web()
@@ -50,7 +54,7 @@ const (
 )
 
 // pageNames are the pages; each is layout.html with its own content.
-var pageNames = []string{"login", "queues", "queue", "cases", "case", "problem"}
+var pageNames = []string{"login", "queues", "queue", "cases", "case", "import", "problem"}
 
 // New parses the pages; an error names the file.
 func New(d Deps) (*Console, error) {
@@ -96,7 +100,10 @@ func (c *Console) Handler() http.Handler {
 			r.Get("/queues/{id}", c.page(c.queuePage))
 			r.Get("/cases", c.page(c.casesPage))
 			r.Get("/cases/{no}", c.page(c.casePage))
+			r.Get("/cases/{no}/files/{id}", c.file)
 			r.Post("/cases/{no}/{action}", c.page(c.act))
+			r.Get("/import", c.page(c.importPage))
+			r.Post("/import", c.page(c.importFile))
 		})
 	})
 	return r
@@ -145,6 +152,7 @@ type view struct {
 	Nav     string
 	Notice  string // what the last action did
 	Problem string // why the last action was refused
+	Import  bool   // residents may be imported
 	Data    any
 }
 

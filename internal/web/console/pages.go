@@ -1,17 +1,20 @@
 package console
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"html/template"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/go-chi/chi/v5"
 
 	"guanjia/internal/desk"
+	"guanjia/internal/media"
 	"guanjia/internal/queue"
 	"guanjia/internal/staff"
 	"guanjia/internal/wording"
@@ -41,7 +44,7 @@ func (c *Console) page(h func(r *http.Request, p staff.Principal) (shown, error)
 			http.Redirect(w, r, s.redirect, http.StatusSeeOther)
 			return
 		}
-		s.view.User = p.Name()
+		s.view.User, s.view.Import = p.Name(), c.mayImport(p)
 		if dir, err := c.Companies.Directory(r.Context()); err == nil {
 			owner, _ := dir.Company(p.CompanyID)
 			s.view.Company = owner.Name
@@ -165,9 +168,17 @@ func (c *Console) casePage(r *http.Request, p staff.Principal) (shown, error) {
 		draft[action] = c.sessions.PopString(ctx, "draft")
 		c.sessions.Remove(ctx, "draft_of")
 	}
+	var files []media.File
+	if c.Media != nil {
+		if files, err = c.Media.OfCase(ctx, c.DB, p.CompanyID, k.ID); err != nil {
+			return shown{}, err
+		}
+	}
+	pending, waits := desk.PendingDraft(events)
 	last := events[len(events)-1]
 	return shown{page: "case", view: view{Title: "#" + k.No, Nav: "cases", Data: map[string]any{
 		"Case": k, "Events": events, "Queue": q, "Queues": queues, "Members": members, "Draft": draft,
+		"Files": files, "Pending": pending, "PendingWaits": waits && !p.Member.Trainee, "Supervises": p.May(staff.RightSupervise),
 		"Recallable": last.Kind == string(desk.ActionReply) && last.ByID == p.Member.UserID,
 	}}}, nil
 }
@@ -185,7 +196,21 @@ func (c *Console) act(r *http.Request, p staff.Principal) (shown, error) {
 	case "claim":
 		_, err = c.Desk.Claim(ctx, by, k.ID)
 	case "reply":
-		_, _, err = c.Desk.Reply(ctx, by, k.ID, r.PostFormValue("text"))
+		say := c.Desk.Reply
+		if r.PostFormValue("override") != "" {
+			say = c.Desk.Override
+		}
+		_, _, err = say(ctx, by, k.ID, r.PostFormValue("text"))
+	case "draft":
+		_, err = c.Desk.Draft(ctx, by, k.ID, r.PostFormValue("text"))
+	case "approve":
+		_, _, err = c.Desk.Approve(ctx, by, k.ID)
+	case "reject":
+		_, err = c.Desk.Reject(ctx, by, k.ID, r.PostFormValue("reason"))
+	case "return":
+		_, err = c.Desk.Return(ctx, by, k.ID, r.PostFormValue("reason"))
+	case "promise":
+		_, err = c.promise(ctx, by, k.ID, r.PostFormValue("at"), r.PostFormValue("reason"))
 	case "recall":
 		_, err = c.Desk.Recall(ctx, by, k.ID)
 	case "note":
@@ -218,7 +243,48 @@ func (c *Console) act(r *http.Request, p staff.Principal) (shown, error) {
 }
 
 // typedIn is the field of an action into which somebody types.
-var typedIn = map[string]string{"reply": "text", "note": "text", "handle": "measures", "transfer": "reason"}
+var typedIn = map[string]string{"reply": "text", "draft": "text", "note": "text", "handle": "measures", "transfer": "reason", "promise": "reason"}
+
+// promise reads the moment as a form's date and time field writes it.
+func (c *Console) promise(ctx context.Context, by desk.By, caseID, at, reason string) (desk.Case, error) {
+	moment, err := time.ParseInLocation("2006-01-02T15:04", at, china)
+	if err != nil {
+		return desk.Case{}, &desk.Refused{Code: desk.RefusedPromise, Field: "at"}
+	}
+	return c.Desk.Promise(ctx, by, caseID, moment, reason)
+}
+
+// file serves a picture or voice of a case: a picture to be shown, anything
+// else to be saved. What it is was decided by its bytes when it was stored.
+func (c *Console) file(w http.ResponseWriter, r *http.Request) {
+	p, _ := r.Context().Value(principalKey{}).(staff.Principal)
+	ctx := r.Context()
+	k, err := c.Desk.ByNo(ctx, p.CompanyID, chi.URLParam(r, "no"))
+	if err != nil || c.Media == nil {
+		http.NotFound(w, r)
+		return
+	}
+	f, err := c.Media.ByID(ctx, c.DB, p.CompanyID, chi.URLParam(r, "id"))
+	if err != nil || f.CaseID != k.ID || f.State != media.StateStored {
+		http.NotFound(w, r)
+		return
+	}
+	body, err := c.Media.Body(ctx, c.DB, f)
+	if err != nil {
+		c.unavailable(w, r, err)
+		return
+	}
+	h := w.Header()
+	h.Set("Content-Type", f.ContentType)
+	h.Set("Content-Security-Policy", "default-src 'none'; sandbox")
+	how := "inline"
+	if !f.Shown() {
+		how = "attachment"
+	}
+	h.Set("Content-Disposition", how+`; filename="`+f.Name()+`"`)
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	_, _ = w.Write(body) // the reader has gone
+}
 
 func (c *Console) words(r *desk.Refused) string {
 	text, err := c.Book.Say("api."+r.Code, wording.Vars(r.Args))
