@@ -175,6 +175,12 @@ func When(at, now time.Time) string {
 	return day + " " + clock
 }
 
+// Day writes a day as residents read it: 11月30日.
+func Day(at time.Time) string {
+	at = at.In(zone())
+	return fmt.Sprintf("%d月%d日", at.Month(), at.Day())
+}
+
 // Between writes a stretch of time: 今天 14:00 至 17:00, or both days in full.
 func Between(from, to, now time.Time) string {
 	if days(from.In(zone()), to.In(zone())) == 0 {
