@@ -178,11 +178,14 @@ func (n *NoticeDesk) waiting(q *request, list []notify.Notice) (found notify.Not
 		}
 		words, err = n.say("group.notice_which", "list", strings.Join(names, "、"))
 		return found, words, err
-	case len(list) > 0 && (q.Again || list[0].ApprovedAt.After(q.At.Add(-justNow))):
+	case len(list) > 0 && q.cmd.Verb == VerbConfirm && (q.Again || list[0].ApprovedAt.After(q.At.Add(-justNow))):
 		// An earlier attempt, or a colleague a moment ago, was faster: the
 		// answer is its present state.
 		return list[0], "", nil
+	case len(list) > 0 && q.Again && list[0].State == notify.Cancelled:
+		return list[0], "", nil
 	}
+	// 取消 alone never stops what is on its way: that takes its number.
 	words, err = n.say("group.notice_none")
 	return found, words, err
 }
@@ -563,7 +566,7 @@ func (n *NoticeDesk) sayTx(ctx context.Context, tx *db.Tx, c Chat, noticeID stri
 func (n *NoticeDesk) cardTx(ctx context.Context, tx *db.Tx, c Chat, noticeID string) error {
 	_, err := n.d.Ledger.PutTx(ctx, tx, ledger.New{
 		CompanyID: c.CompanyID, Channel: ledger.ChannelCard, AccountID: c.BotID, Address: c.Address(), Lane: ledger.LaneReply, Class: ledger.ClassCard,
-		RefKind: RefNoticeCard, RefID: noticeID, OrderKey: "notice:" + noticeID, ValidUntil: n.d.Clock.Now().Add(shownFor),
+		Payload: map[string]any{"notice": noticeID}, RefKind: RefNoticeCard, RefID: noticeID, OrderKey: "notice:" + noticeID, ValidUntil: n.d.Clock.Now().Add(shownFor),
 	})
 	return err
 }
