@@ -84,7 +84,7 @@ func TestPlannedOutageFromNoticeToEnd(t *testing.T) {
 		}
 		n = approve(t, h, boss, n)
 		h.settle(t)
-		want := h.expect("5").addresses
+		want := h.expect("5-1").addresses
 		if got := addresses(h.vendor(t, nil)); !maps.Equal(got, want) {
 			t.Fatalf("the notice went to %d, want %d", len(got), len(want))
 		}
@@ -153,7 +153,7 @@ func TestPlannedOutageFromNoticeToEnd(t *testing.T) {
 			}
 		}
 		p, _, err := h.reg.ByNo(t.Context(), h.DB, n.CompanyID, n.No)
-		if err != nil || p.Counts.Households != h.expect("5").households || p.Counts.Delivered != len(want) || p.Counts.Reached == 0 || p.State != "superseded" {
+		if err != nil || p.Counts.Households != h.expect("5-1").households || p.Counts.Delivered != len(want) || p.Counts.Reached == 0 || p.State != "superseded" {
 			t.Errorf("register: %+v %s %v", p.Counts, p.State, err)
 		}
 	})
@@ -172,7 +172,7 @@ func TestCanary(t *testing.T) {
 		}
 		h.start(t)
 		officer, boss := h.as(t, staff.RoleInformationOfficer), h.as(t, staff.RoleDepartmentManager)
-		want := h.expect("5").addresses
+		want := h.expect("5-1").addresses
 		good := approve(t, h, boss, compose(t, h, officer, planned()))
 		h.settle(t)
 		if got := h.vendor(t, nil); len(got) != 20 {
@@ -249,7 +249,7 @@ func TestPauseResumeCancel(t *testing.T) {
 		if _, err = h.Resume(ctx, boss, n.ID); err != nil {
 			t.Fatal(err)
 		}
-		want := h.expect("5").addresses
+		want := h.expect("5-1").addresses
 		claimed, err := h.Ledger.Claim(ctx, ledger.ClaimQuery{Lane: ledger.LaneNormal, Limit: 3, Lease: time.Minute})
 		if err != nil || len(claimed) != 3 {
 			t.Fatalf("claimed %d: %v", len(claimed), err)
@@ -318,7 +318,7 @@ func TestSkipped(t *testing.T) {
 	reasonAt(t, h, n, lost.unit, "OPT_OUT")
 
 	e := burst()
-	e.Scope.Buildings = []string{"5"}
+	e.Scope = planned().Scope
 	sent := approve(t, h, h.as(t, staff.RoleDutyManager), compose(t, h, h.as(t, staff.RoleDutyManager), e))
 	if !slices.ContainsFunc(h.rows(t, notify.RefNotice, sent.ID), func(d ledger.Delivery) bool { return d.Address == lost.phone && d.State == ledger.Planned }) {
 		t.Error("an emergency spares who opted out")
@@ -391,7 +391,9 @@ func TestCallList(t *testing.T) {
 	each(t, func(t *testing.T, h *house) {
 		ctx := t.Context()
 		duty, officer := h.as(t, staff.RoleDutyManager), h.as(t, staff.RoleFrontDesk)
-		n := approve(t, h, duty, compose(t, h, duty, burst()))
+		d := burst()
+		d.Scope = notify.Scope{Entrances: []string{"3-1"}}
+		n := approve(t, h, duty, compose(t, h, duty, d))
 		h.vendor(t, func(ledger.Delivery) (bool, string) { return false, "MOBILE_NOT_ON_SERVICE" })
 		first, next, err := h.Calls(ctx, n.CompanyID, n.ID, "", 10)
 		if err != nil || len(first) != 10 || next == "" {
@@ -513,7 +515,7 @@ func TestEnsure(t *testing.T) {
 	}
 	h.start(t)
 	h.settle(t)
-	if got := addresses(h.rows(t, notify.RefNotice, n.ID)); !maps.Equal(got, h.expect("5").addresses) {
+	if got := addresses(h.rows(t, notify.RefNotice, n.ID)); !maps.Equal(got, h.expect("5-1").addresses) {
 		t.Errorf("%d addresses", len(got))
 	}
 	// Time runs away before anything left: rows expire, none is sent late.

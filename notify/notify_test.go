@@ -145,7 +145,7 @@ func loneHome(t testing.TB, h *house, building string) lone {
 		}
 	}
 	for hh := range h.Sample.Households() {
-		if hh.Unit.Building == building && !hh.Unit.Vacant && len(hh.People) == 1 && hh.People[0].Phone != "" && !hh.People[0].Bound() && homesOf[hh.People[0].ID] == 1 {
+		if hh.Unit.Building == building && hh.Unit.Entrance == "1" && !hh.Unit.Vacant && len(hh.People) == 1 && hh.People[0].Phone != "" && !hh.People[0].Bound() && homesOf[hh.People[0].ID] == 1 {
 			return lone{hh.Unit.Code, hh.People[0].Phone}
 		}
 	}
@@ -158,7 +158,7 @@ func home(t testing.TB, h *house, building string) estate.Resident {
 	t.Helper()
 	for hh := range h.Sample.Households() {
 		for _, p := range hh.People {
-			if hh.Unit.Building != building || !p.Bound() {
+			if hh.Unit.Building != building || hh.Unit.Entrance != "1" || !p.Bound() {
 				continue
 			}
 			r, ok, err := h.Estate.ResidentByOpenID(t.Context(), h.DB, sample.CompanyID, p.OpenID)

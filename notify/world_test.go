@@ -91,7 +91,7 @@ func burst() notify.Draft {
 }
 
 func planned() notify.Draft {
-	return notify.Draft{Kind: "planned_outage", Topic: "outage_power", Scope: notify.Scope{Buildings: []string{"5"}}, Reason: "配电房检修", StartsAt: at("2026-03-05 09:00"), EndsAt: at("2026-03-05 10:30")}
+	return notify.Draft{Kind: "planned_outage", Topic: "outage_power", Scope: notify.Scope{Entrances: []string{"5-1"}}, Reason: "配电房检修", StartsAt: at("2026-03-05 09:00"), EndsAt: at("2026-03-05 10:30")}
 }
 
 func compose(t testing.TB, h *house, by notify.By, d notify.Draft) notify.Notice {
@@ -205,11 +205,11 @@ type expected struct {
 	addresses                             map[string]int // channel+address -> 1
 }
 
-func (h *house) expect(buildings ...string) expected {
+func (h *house) expect(places ...string) expected {
 	e := expected{addresses: map[string]int{}}
 	people := map[string]bool{}
 	for hh := range h.Sample.Households() {
-		if !slices.Contains(buildings, hh.Unit.Building) || hh.Unit.Vacant {
+		if hh.Unit.Vacant || !slices.Contains(places, hh.Unit.Building) && !slices.Contains(places, hh.Unit.Building+"-"+hh.Unit.Entrance) {
 			continue
 		}
 		e.households++
