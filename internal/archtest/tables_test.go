@@ -42,9 +42,7 @@ var strays = map[string]string{
 }
 
 // guests may name another room's table, and why.
-var guests = map[[2]string]string{
-	{"internal/app", "units"}: "doctor counts homes to say that the embedded database is outgrown",
-}
+var guests = map[[2]string]string{}
 
 var (
 	createTable = regexp.MustCompile(`(?i)create\s+(?:table|view)\s+(?:if\s+not\s+exists\s+)?([a-z_]+)`)

@@ -79,6 +79,14 @@ func (e *Estate) Buildings(ctx context.Context, q db.Querier, companyID, project
 	return out, rows.Err()
 }
 
+// CountUnits counts the units of all companies: how large the installation is.
+func CountUnits(ctx context.Context, q db.Querier) (n int, err error) {
+	if err := q.QueryRowContext(ctx, `SELECT count(*) FROM units`).Scan(&n); err != nil {
+		return 0, fmt.Errorf("estate: count units: %w", err)
+	}
+	return n, nil
+}
+
 const unitColumns = `id, company_id, project_id, entrance_id, building, entrance, room, code, floor, kind, vacant`
 
 func scanUnit(scan func(...any) error) (Unit, error) {
