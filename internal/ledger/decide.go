@@ -29,7 +29,7 @@ func afterOutcome(d Delivery, a Attempt, o Outcome, now time.Time) change {
 	case Throttled:
 		c.attempt = AttemptRefused
 		return again(c, d, now, max(o.RetryAfter, time.Second))
-	case Quota, Money, Stop:
+	case Quota, Money, Stop, Template:
 		return held(c, d, o, now)
 	case Retry, RefreshToken:
 		return refused(c, d, o, now)
@@ -73,6 +73,9 @@ func refused(c change, d Delivery, o Outcome, now time.Time) change {
 func held(c change, d Delivery, o Outcome, now time.Time) change {
 	c.attempt = AttemptRefused
 	urgent := d.Class == ClassDanger || d.Class == ClassReply || d.Class == ClassCode
+	if o.Kind == Template && (urgent || len(d.Plan) > 0) {
+		return failed(c, d, now) // a template does not come back soon
+	}
 	if (urgent && len(d.Plan) > 0) || now.Sub(d.CreatedAt) >= longestHold {
 		return failed(c, d, now)
 	}

@@ -33,6 +33,13 @@ func (l *Ledger) HoldTx(ctx context.Context, tx *db.Tx, refKind, refID, reason s
 	return l.hold(ctx, tx, hold{kind: refKind, id: refID, reason: reason})
 }
 
+// Hold is HoldTx in a transaction of its own.
+func (l *Ledger) Hold(ctx context.Context, refKind, refID, reason string) error {
+	return l.db.InTx(ctx, "hold deliveries", func(ctx context.Context, tx *db.Tx) error {
+		return l.HoldTx(ctx, tx, refKind, refID, reason)
+	})
+}
+
 // HoldPartTx is HoldTx for a part (Bulk.Part).
 func (l *Ledger) HoldPartTx(ctx context.Context, tx *db.Tx, refKind, refID, part, reason string) error {
 	return l.hold(ctx, tx, hold{kind: refKind, id: refID, part: part, reason: reason})
@@ -79,8 +86,8 @@ func (l *Ledger) FreePartTx(ctx context.Context, tx *db.Tx, refKind, refID, part
 	return nil
 }
 
-// Hold says what is held and why.
-type Hold struct {
+// Held says what is held and why.
+type Held struct {
 	RefKind   string
 	RefID     string
 	Part      string // "" for the whole reference
@@ -90,7 +97,7 @@ type Hold struct {
 }
 
 // Holds lists the holds of a reference, that on the whole first.
-func (l *Ledger) Holds(ctx context.Context, q db.Querier, refKind, refID string) ([]Hold, error) {
+func (l *Ledger) Holds(ctx context.Context, q db.Querier, refKind, refID string) ([]Held, error) {
 	rows, err := q.QueryContext(ctx, `
 		select ref_kind, ref_id, part, reason, withdrawn, held_at from delivery_holds
 		where ref_kind = $1 and ref_id = $2 order by part`, refKind, refID)
@@ -98,10 +105,10 @@ func (l *Ledger) Holds(ctx context.Context, q db.Querier, refKind, refID string)
 		return nil, fmt.Errorf("list holds: %w", err)
 	}
 	defer func() { _ = rows.Close() }()
-	var list []Hold
+	var list []Held
 	for rows.Next() {
 		var (
-			h  Hold
+			h  Held
 			at db.Time
 		)
 		if err := rows.Scan(&h.RefKind, &h.RefID, &h.Part, &h.Reason, &h.Withdrawn, &at); err != nil {
@@ -241,7 +248,7 @@ func (l *Ledger) CancelWithdrawn(ctx context.Context) (int64, error) {
 
 // withdrawnWaiting lists withdrawn references with something planned. Few are
 // withdrawn, and each costs a look a channel.
-func (l *Ledger) withdrawnWaiting(ctx context.Context) ([]Hold, error) {
+func (l *Ledger) withdrawnWaiting(ctx context.Context) ([]Held, error) {
 	names := make([]string, 0, len(Channels()))
 	names = append(names, Channels()...)
 	rows, err := l.db.QueryContext(ctx, `
@@ -254,9 +261,9 @@ func (l *Ledger) withdrawnWaiting(ctx context.Context) ([]Hold, error) {
 		return nil, fmt.Errorf("list withdrawn references: %w", err)
 	}
 	defer func() { _ = rows.Close() }()
-	var list []Hold
+	var list []Held
 	for rows.Next() {
-		var h Hold
+		var h Held
 		if err := rows.Scan(&h.RefKind, &h.RefID); err != nil {
 			return nil, fmt.Errorf("list withdrawn references: %w", err)
 		}

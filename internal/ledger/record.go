@@ -66,6 +66,9 @@ func (l *Ledger) recordBatch(ctx context.Context, items []recordItem) ([]recordR
 		if err := l.earlyReceipts(ctx, tx, w, items, finish); err != nil {
 			return err
 		}
+		if err := l.countDays(ctx, tx, items); err != nil {
+			return err
+		}
 		for i, it := range items {
 			results[i].d = w.deliveries[it.a.DeliveryID]
 		}

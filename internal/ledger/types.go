@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"strings"
 	"time"
 
 	"guanjia/internal/wording"
@@ -112,6 +113,10 @@ func (d Delivery) Reached() bool {
 	return d.State == Delivered || (d.State == Submitted && !channels[d.Channel].receipts)
 }
 
+// Bulk names the reference and part of one that was put by PutBulkTx; "" for
+// all others.
+func (d Delivery) Bulk() string { return strings.TrimPrefix(tail(d.Source), separator) }
+
 // LogValue shows what may stand in a log: no address, no words.
 func (d Delivery) LogValue() slog.Value {
 	return slog.GroupValue(
@@ -160,12 +165,13 @@ const (
 	Stop         OutcomeKind = "stop"          // the account is misconfigured or punished
 	Ambiguous    OutcomeKind = "ambiguous"     // may have been accepted
 	Throttled    OutcomeKind = "throttled"     // provably not accepted, too fast
+	Template     OutcomeKind = "template"      // the vendor's template is gone or withdrawn: all that goes by it waits
 )
 
 // OutcomeKinds lists them all.
 func OutcomeKinds() []OutcomeKind {
 	return []OutcomeKind{
-		OK, Retry, RefreshToken, Permanent, Unreachable, Quota, Money, Stop, Ambiguous, Throttled,
+		OK, Retry, RefreshToken, Permanent, Unreachable, Quota, Money, Stop, Ambiguous, Throttled, Template,
 	}
 }
 

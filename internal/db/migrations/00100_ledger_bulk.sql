@@ -19,6 +19,15 @@ create table delivery_holds (
 
 create index delivery_holds_ref on delivery_holds (ref_kind, ref_id);
 
+-- How many submissions of an account were or may have been accepted on a day of
+-- the vendors (UTC+8): what its daily cap is held against.
+create table account_days (
+    source text not null,                    -- channel|account_id
+    day    text not null,                    -- 2026-11-25
+    n      bigint not null,
+    primary key (source, day)
+);
+
 -- What other rooms may join: how far each delivery is. reached: the reader has
 -- it as far as one can know. settled: nothing more will follow.
 create view delivery_states as
@@ -32,5 +41,6 @@ from deliveries;
 
 -- +goose Down
 drop view delivery_states;
+drop table account_days;
 drop table delivery_holds;
 alter table deliveries drop column part;
