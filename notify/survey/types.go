@@ -194,7 +194,6 @@ const (
 	SkipConsent   = "NO_CONSENT" // a 推广 SMS needs it
 	SkipOutage    = "OUTAGE"     // the survey ended before the outage did
 	SkipFollowUp  = "FOLLOW_UP"  // the follow-up of a low score is not asked about again
-	SkipTold      = "STAFF_ASKED"
 	SkipClosed    = "SURVEY_OVER"
 )
 
@@ -384,13 +383,12 @@ type OutcomeKind string
 
 // What can become of a form.
 const (
-	Saved      OutcomeKind = "saved"
-	Changed    OutcomeKind = "changed"
-	Again      OutcomeKind = "again"   // anonymous, answered before: nothing counted
-	OverNow    OutcomeKind = "over"    // nothing counted
-	NoLink     OutcomeKind = "unknown" // nothing counted
-	BadForm    OutcomeKind = "invalid" // nothing counted, see Problems
-	FollowedUp             = "follow_up"
+	Saved   OutcomeKind = "saved"
+	Changed OutcomeKind = "changed"
+	Again   OutcomeKind = "again"   // anonymous, answered before: nothing counted
+	OverNow OutcomeKind = "over"    // nothing counted
+	NoLink  OutcomeKind = "unknown" // nothing counted
+	BadForm OutcomeKind = "invalid" // nothing counted, see Problems
 )
 
 // Outcome of a form. Message is for the resident.
