@@ -16,9 +16,12 @@ import (
 type SMSTemplate struct {
 	Purpose string
 	Name    string
-	Class   string // code, danger, notice
+	Class   string // code, danger, notice, promo
 	Content string
 	Vars    []SMSVar
+	// Survey marks a text that the carrier allows for asking how satisfied
+	// somebody is: a neutral 服务回访 of class notice, or one of class promo.
+	Survey bool
 }
 
 // SMSVar is a variable with the attribute it is registered with.

@@ -152,9 +152,10 @@ func (l *loader) lintSMS(file string, line int, e *smsEntry) {
 	if strings.ContainsAny(t.Content, "【】") {
 		complain("holds 【 or 】", "the carrier puts the signature there")
 	}
-	if !slices.Contains([]string{"code", "danger", "notice"}, t.Class) {
-		complain("has an unknown class", "write code, danger or notice")
+	if !slices.Contains([]string{"code", "danger", "notice", smsPromo}, t.Class) {
+		complain("has an unknown class", "write code, danger, notice or promo")
 	}
+	l.lintSurvey(t, complain)
 	if r, ok := unsupported(t.Content); !ok {
 		complain(fmt.Sprintf("holds %q, which carriers refuse", r), "use simplified characters and plain signs")
 	}
@@ -220,5 +221,38 @@ func (l *loader) lintTemplate(file string, line int, e *templateEntry, used map[
 	}
 	if _, err := l.book.Template(t.Purpose, e.vars); err != nil {
 		complain("does not render with its samples: "+err.Error(), "mend the samples or shorten the fixed words")
+	}
+}
+
+// smsPromo is the carrier's class 推广: only with consent, and it ends in how to
+// refuse it.
+const (
+	smsPromo  = "promo"
+	smsRefuse = "拒收请回复R"
+)
+
+// surveyWords are refused by carriers in a notification (通知).
+var surveyWords = []string{"问卷", "调查", "好评", "调研", "投票", "抽奖", "有奖"}
+
+// lintSurvey keeps questions of satisfaction within what carriers allow: a
+// neutral 服务回访 in a notification, or a text of class 推广.
+func (l *loader) lintSurvey(t SMSTemplate, complain func(what, remedy string)) {
+	refuses := strings.HasSuffix(strings.TrimRight(t.Content, "。.！! "), smsRefuse)
+	switch {
+	case t.Class == smsPromo && !refuses:
+		complain("is of class promo and does not end in "+smsRefuse, "end it so")
+	case t.Class != smsPromo && strings.Contains(t.Content, smsRefuse):
+		complain("holds "+smsRefuse+" and is not of class promo", "leave it out, or register it as 推广")
+	}
+	if !t.Survey {
+		return
+	}
+	if t.Class != "notice" && t.Class != smsPromo {
+		complain("asks how satisfied somebody is in class "+t.Class, "make it a notice or promo")
+	}
+	for _, w := range surveyWords {
+		if t.Class == "notice" && strings.Contains(t.Content+t.Name, w) {
+			complain("says "+w+", which carriers refuse in a notification", "ask neutrally, as a 服务回访")
+		}
 	}
 }

@@ -274,6 +274,7 @@ type smsFile struct {
 	Name    string `yaml:"name"`
 	Class   string `yaml:"class"`
 	Content string `yaml:"content"`
+	Survey  bool   `yaml:"survey"`
 	Vars    []struct {
 		Name   string `yaml:"name"`
 		Attr   string `yaml:"attr"`
@@ -285,10 +286,10 @@ func (l *loader) loadSMS(file string, doc *yaml.Node) {
 	l.pairs(file, doc, func(key string, line int, val *yaml.Node) {
 		var f smsFile
 		if err := strict(val, &f); err != nil {
-			l.complain(file, line, key, "not readable: "+err.Error(), "use name, class, content, vars")
+			l.complain(file, line, key, "not readable: "+err.Error(), "use name, class, content, vars, survey")
 			return
 		}
-		e := &smsEntry{pos: fmt.Sprintf("%s:%d", file, line), tpl: SMSTemplate{Purpose: key, Name: f.Name, Class: f.Class, Content: f.Content}}
+		e := &smsEntry{pos: fmt.Sprintf("%s:%d", file, line), tpl: SMSTemplate{Purpose: key, Name: f.Name, Class: f.Class, Content: f.Content, Survey: f.Survey}}
 		for _, v := range f.Vars {
 			e.tpl.Vars = append(e.tpl.Vars, SMSVar(v))
 		}

@@ -46,6 +46,9 @@ type Options struct {
 	Clock     clock.Clock
 	// NotFollowing hears of a resident who turns out not to follow; may be nil.
 	NotFollowing func(ctx context.Context, accountID, openID string)
+	// Link makes the address of a template message that carries a link of its
+	// own (TemplatePayload.Link); may be nil.
+	Link func(d ledger.Delivery, payload json.RawMessage) (string, error)
 }
 
 // Service sends customer-service messages (客服消息).

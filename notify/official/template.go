@@ -3,6 +3,7 @@ package official
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"strings"
 
 	"guanjia/internal/ledger"
@@ -17,6 +18,9 @@ type TemplatePayload struct {
 	// Fields by the platform's key: "thing2" -> words.
 	Fields map[string]string `json:"fields"`
 	URL    string            `json:"url,omitempty"`
+	// Link asks Options.Link for an address of this delivery alone, made when it
+	// is sent and stored nowhere: such as the signed link of a survey.
+	Link json.RawMessage `json:"link,omitempty"`
 }
 
 // TemplateSender sends template messages (模板消息). Accepted is not delivered:
@@ -43,6 +47,12 @@ func (s *TemplateSender) Send(ctx context.Context, d ledger.Delivery, _ ledger.A
 	if field := badField(p.Fields); field != "" {
 		return ledger.Outcome{Kind: ledger.Permanent, Code: "field:" + field, NoCall: true}
 	}
+	if len(p.Link) > 0 {
+		var err error
+		if p.URL, err = s.o.link(d, p.Link); err != nil {
+			return ledger.Outcome{Kind: ledger.Permanent, Code: codeLink, NoCall: true}
+		}
+	}
 	account, o, ok := s.o.account(ctx, d.AccountID)
 	if !ok {
 		return o
@@ -59,6 +69,16 @@ func (s *TemplateSender) Send(ctx context.Context, d ledger.Delivery, _ ledger.A
 	out := outcomeOf(err, s.o.Clock.Now())
 	out.VendorID = msgID
 	return out
+}
+
+// codeLink: no link could be made for a message that needs one.
+const codeLink = "no_link"
+
+func (o Options) link(d ledger.Delivery, payload json.RawMessage) (string, error) {
+	if o.Link == nil {
+		return "", errors.New("nobody makes links")
+	}
+	return o.Link(d, payload)
 }
 
 func (s *TemplateSender) templateID(ctx context.Context, accountID, purpose string) (string, ledger.Outcome, bool) {
