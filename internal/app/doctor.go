@@ -15,6 +15,7 @@ import (
 	"guanjia/internal/config"
 	"guanjia/internal/db"
 	"guanjia/internal/embedded"
+	"guanjia/internal/estate"
 	"guanjia/internal/telemetry"
 	"guanjia/internal/wechatapi"
 	"guanjia/internal/wecomapi"
@@ -142,7 +143,7 @@ func (d *doctor) companies(conn *db.DB) {
 		return
 	}
 	if len(dir.Companies()) == 0 {
-		d.say("companies", CheckWarn, "there is none yet; `guanjia seed` loads a sample one")
+		d.say("companies", CheckWarn, "there is none yet; `guanjia company apply` enters one, `guanjia seed` loads a sample")
 		return
 	}
 	d.size(conn)
@@ -162,8 +163,7 @@ func (d *doctor) size(conn *db.DB) {
 	if conn.Engine() != db.EngineSQLite {
 		return
 	}
-	var homes int
-	if err := conn.QueryRowContext(d.ctx, `SELECT count(*) FROM units`).Scan(&homes); err == nil && homes > embeddedHomes {
+	if homes, err := estate.CountUnits(d.ctx, conn); err == nil && homes > embeddedHomes {
 		d.say("size", CheckWarn, fmt.Sprintf("%d homes are too many for the embedded database; move to PostgreSQL and Redis above %d", homes, embeddedHomes))
 	}
 }
