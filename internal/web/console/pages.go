@@ -254,9 +254,9 @@ func (c *Console) promise(ctx context.Context, by desk.By, caseID, at, reason st
 	return c.Desk.Promise(ctx, by, caseID, moment, reason)
 }
 
-// file serves a picture or voice of a case: a picture to be shown, anything
+// caseFile serves a picture or voice of a case: a picture to be shown, anything
 // else to be saved. What it is was decided by its bytes when it was stored.
-func (c *Console) file(w http.ResponseWriter, r *http.Request) {
+func (c *Console) caseFile(w http.ResponseWriter, r *http.Request) {
 	p, _ := r.Context().Value(principalKey{}).(staff.Principal)
 	ctx := r.Context()
 	k, err := c.Desk.ByNo(ctx, p.CompanyID, chi.URLParam(r, "no"))
