@@ -36,6 +36,7 @@ import (
 	"guanjia/internal/telemetry/telemetrytest"
 	"guanjia/internal/wording"
 	"guanjia/notify"
+	"guanjia/notify/survey"
 	"guanjia/templates"
 )
 
@@ -56,6 +57,7 @@ type World struct {
 	Conversations *conversation.Conversations
 	Desk          *desk.Desk
 	Engine        *bot.Engine
+	Surveys       *survey.Surveys
 	Jobs          *jobs.Runner // not started: a test that needs its jobs starts it
 	Register      *register.Register
 	Notices       *notify.Notices
@@ -66,6 +68,9 @@ type World struct {
 
 	messages *atomic.Int64
 }
+
+// PublicURL is what residents' links of a world begin with.
+const PublicURL = "https://wy.example.test"
 
 // Start is when a world begins: a Monday morning in working hours.
 func Start() time.Time { return time.Date(2026, 3, 2, 10, 0, 0, 0, time.FixedZone("CST", 8*3600)) }
@@ -178,6 +183,22 @@ func (w *World) join(t testing.TB) {
 	}
 	w.Notices.Handle(w.Jobs)
 	w.Ledger.OnFinal("notify", w.Notices.FinalTx)
+	scores, err := intent.LoadScores()
+	if err != nil {
+		t.Fatalf("worldtest: scores: %v", err)
+	}
+	w.Surveys, err = survey.New(survey.Deps{DB: w.DB, Clock: w.Clock, Ledger: w.Ledger, Estate: w.Estate, Staff: w.Staff, Companies: w.Companies,
+		Conversations: w.Conversations, Desk: w.Desk, Queues: w.Queues, Jobs: w.Jobs, Book: w.Book, Files: templates.FS(), Sealer: sealer, Outages: w.Notices,
+		Score: func(text string) survey.Reading {
+			r := scores.Read(text)
+			return survey.Reading{Score: r.Value, Words: r.Words, Sure: r.Value > 0}
+		},
+		PublicURL: PublicURL, Log: log})
+	if err != nil {
+		t.Fatalf("worldtest: surveys: %v", err)
+	}
+	w.Surveys.Handle(w.Jobs)
+	w.Desk.Listen(w.Surveys)
 	matcher, err := knowledge.New()
 	if err != nil {
 		t.Fatalf("worldtest: knowledge: %v", err)
