@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"testing"
 	"time"
@@ -325,3 +326,12 @@ func (b *bench) strings(query string, args ...any) []string {
 	}
 	return list
 }
+
+func (b *bench) exec(query string, args ...any) {
+	b.t.Helper()
+	if _, err := b.db.ExecContext(b.ctx, query, args...); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+func (b *bench) quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }

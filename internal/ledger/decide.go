@@ -127,8 +127,12 @@ func lost(c change, d Delivery, a Attempt, now time.Time) change {
 			return repeat(c, due)
 		}
 	case RepeatLookup, RepeatAbsent, RepeatLookOnly:
-		c.check = nextLook(unknownLooks, a.StartedAt, 0)
+		c.check = nextLook(looksOf(d.Class), a.StartedAt, 0)
 	case RepeatNever:
+	}
+	if pressing(d.Class) && !channels[d.Channel].lookup {
+		// Nobody can be asked: a person shall not wait three days to be told.
+		c.waits = now.Add(pressingWait)
 	}
 	// Danger does not wait for certainty when there is another way.
 	c.hop = d.Class == ClassDanger && hopPossible(d, now)
@@ -142,13 +146,14 @@ func repeat(c change, due time.Time) change {
 
 // afterCheck decides what follows a look-up of the attempt. ok is false when
 // it changes nothing but the time of the next one (c.check).
-func afterCheck(d Delivery, a Attempt, found Check, now time.Time) (c change, ok bool) {
+// alone says that no other call of the delivery may have been accepted.
+func afterCheck(d Delivery, a Attempt, found Check, alone bool, now time.Time) (c change, ok bool) {
 	latest := a.N == d.Attempts
 	c = change{
 		state: d.State, attempt: a.State, code: d.Code, waits: d.WaitsUntil,
 		submissions: d.Submissions, failures: d.Failures,
 	}
-	n := a.CheckN + 1
+	n := a.CheckN + 1 // this one counted
 	switch found.Found {
 	case FoundDelivered:
 		c.attempt, c.code = AttemptDelivered, found.Code
@@ -175,38 +180,68 @@ func afterCheck(d Delivery, a Attempt, found Check, now time.Time) (c change, ok
 		c.check = nextMissing(a, now)
 		return c, false
 	}
-	c.check = nextLook(unknownLooks, a.StartedAt, n)
-	if !latest || d.State != Unknown {
-		return c, false
-	}
+	c.check = nextLook(looksOf(d.Class), a.StartedAt, n)
+	return afterAbsence(c, d, a, found, alone, now)
+}
+
+// afterAbsence decides what follows a look-up that did not find a call of
+// unknown result.
+func afterAbsence(c change, d Delivery, a Attempt, found Check, alone bool, now time.Time) (change, bool) {
+	latest, proven := a.N == d.Attempts, provenAbsent(d.Class, a, found, now)
 	f := followOf(d.Channel, d.Class)
 	switch f.repeat {
 	case RepeatLookup:
 		// Better twice than never: also when the look-up itself had no answer.
-		if n >= quickLooks && d.Submissions < f.most && !late(d, now) {
-			c = repeat(c, now)
-			return c, true
+		if latest && d.State == Unknown && a.CheckN+1 >= quickLooks && d.Submissions < f.most && !late(d, now) {
+			return repeat(c, now), true
 		}
 	case RepeatAbsent:
-		if provenAbsent(a, found, now) && !late(d, now) {
-			c.attempt = AttemptAbsent
-			c.submissions-- // it was not accepted after all
-			c.check = time.Time{}
-			if d.Attempts <= f.most {
-				return repeat(c, now), true
-			}
-			return failed(c, d, now), true
+		if !latest || d.State != Unknown || !proven {
+			return c, false
 		}
-	case RepeatNever, RepeatOnce, RepeatSameID, RepeatRevision, RepeatLookOnly:
+		c.attempt = AttemptAbsent
+		c.submissions-- // it was not accepted after all
+		c.check = time.Time{}
+		if d.Attempts <= f.most && !late(d, now) {
+			return repeat(c, now), true
+		}
+		c.code = codeAbsent
+		return failed(c, d, now), true
+	case RepeatLookOnly:
+	case RepeatNever, RepeatOnce, RepeatSameID, RepeatRevision:
+		return c, false
 	}
-	return c, false
+	if !proven {
+		return c, false
+	}
+	// Not to be sent again, and not accepted: it ends here, so that a person
+	// learns of it now and not after 72 hours.
+	c.attempt, c.check = AttemptAbsent, time.Time{}
+	if alone && d.State == Unknown {
+		c.code, c.waits = codeAbsent, time.Time{}
+		c.submissions--
+		return failed(c, d, now), true
+	}
+	return c, true
 }
 
-// provenAbsent: at least two look-ups in a row without it, ten minutes apart.
-func provenAbsent(a Attempt, found Check, now time.Time) bool {
+// codeAbsent: the vendor does not know the call.
+const codeAbsent = "absent"
+
+// provenAbsent: at least two look-ups in a row without it, ten minutes apart; a
+// minute where somebody waits.
+func provenAbsent(class Class, a Attempt, found Check, now time.Time) bool {
+	span := absentSpan
+	if pressing(class) {
+		span = absentSpanPressing
+	}
 	return found.Found == FoundAbsent && a.AbsentN+1 >= absentLooks &&
-		!a.AbsentSince.IsZero() && now.Sub(a.AbsentSince) >= absentSpan
+		!a.AbsentSince.IsZero() && now.Sub(a.AbsentSince) >= span
 }
+
+// pressing classes have somebody who waits, and staff who call when words did
+// not arrive.
+func pressing(class Class) bool { return class == ClassDanger || class == ClassReply }
 
 // nextMissing is when to ask next about an accepted call: soon when a receipt
 // nobody vouches for says that it failed, else by the plan for missing ones.

@@ -63,6 +63,11 @@ const (
 	waitForReceipt = 72 * time.Hour
 	// absentSpan: look-ups that prove absence lie at least this far apart.
 	absentSpan = 10 * time.Minute
+	// absentSpanPressing: the same where somebody waits.
+	absentSpanPressing = time.Minute
+	// pressingWait: how long somebody who waits, waits for a result that nobody
+	// can be asked about.
+	pressingWait = 15 * time.Minute
 	// absentLooks: and there are at least this many of them.
 	absentLooks = 2
 	// quickLooks: after so many look-ups an emergency is sent once more.
@@ -72,16 +77,27 @@ const (
 )
 
 // unknownLooks: when to ask for a submission of unknown result, counted from
-// its call. missingLooks: when to ask for a receipt that did not come.
+// its call; pressingLooks the same where somebody waits. missingLooks: when to ask for a receipt that did not come.
 // doubtLooks: when to ask again about a failure that an unsigned receipt tells,
 // counted from the receipt; the first look-up follows it at once.
 var (
 	unknownLooks = []time.Duration{
 		15 * time.Second, time.Minute, 5 * time.Minute, 12 * time.Minute, 30 * time.Minute,
 	}
+	pressingLooks = []time.Duration{
+		15 * time.Second, time.Minute, 90 * time.Second, 5 * time.Minute, 12 * time.Minute, 30 * time.Minute,
+	}
 	missingLooks = []time.Duration{10 * time.Minute, 2 * time.Hour, 24 * time.Hour}
 	doubtLooks   = []time.Duration{5 * time.Second, 30 * time.Second, 2 * time.Minute, 10 * time.Minute}
 )
+
+// looksOf is the plan for a call of unknown result.
+func looksOf(class Class) []time.Duration {
+	if pressing(class) {
+		return pressingLooks
+	}
+	return unknownLooks
+}
 
 // nextLook is the time of the look-up that follows n done ones, the zero time
 // when none does.

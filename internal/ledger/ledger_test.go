@@ -670,8 +670,9 @@ func TestEmergencySMSUnknown(t *testing.T) {
 					b.t.Fatal(err)
 				}
 			}
-			if d := b.want(id, ledger.Unknown); d.Submissions != 2 {
-				b.t.Fatalf("%d submissions, at most two are allowed", d.Submissions)
+			// Neither was accepted: it ends, and staff are told.
+			if d := b.want(id, ledger.Failed); d.Attempts != 2 || d.Code != "absent" {
+				b.t.Fatalf("%d calls, code %s; want two and absent", d.Attempts, d.Code)
 			}
 		})
 	})
@@ -756,11 +757,15 @@ func TestSurveySMSIsNeverSentAgain(t *testing.T) {
 		id := b.put(sms(func(n *ledger.New) { n.Class, n.Lane = ledger.ClassSurvey, ledger.LaneBulk }))
 		b.send(ledger.LaneBulk, ledger.Ambiguous, "")
 		start := b.clk.Now()
-		for _, at := range []time.Duration{15 * time.Second, time.Minute, 5 * time.Minute, 12 * time.Minute, 30 * time.Minute} {
+		for _, at := range []time.Duration{15 * time.Second, time.Minute, 5 * time.Minute} {
 			b.clk.Set(start.Add(at))
 			b.look(ledger.FoundAbsent, "", false)
 			b.want(id, ledger.Unknown)
 		}
+		// Proven absent: over at once, and not sent again.
+		b.clk.Set(start.Add(12 * time.Minute))
+		b.look(ledger.FoundAbsent, "", false)
+		b.want(id, ledger.Failed)
 		b.clk.Advance(24 * time.Hour)
 		b.noLook()
 	})

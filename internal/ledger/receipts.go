@@ -542,7 +542,11 @@ func (l *Ledger) Checked(ctx context.Context, a Attempt, found Check) (Delivery,
 			return nil // a receipt was faster
 		}
 		now := w.now
-		c, ok := afterCheck(d, a, found, now)
+		alone, err := l.alone(ctx, tx, a)
+		if err != nil {
+			return err
+		}
+		c, ok := afterCheck(d, a, found, alone, now)
 		absentN, absentSince := a.AbsentN, a.AbsentSince
 		switch found.Found {
 		case FoundAbsent:
@@ -573,4 +577,19 @@ func (l *Ledger) Checked(ctx context.Context, a Attempt, found Check) (Delivery,
 		return Delivery{}, fmt.Errorf("record look-up: %w", err)
 	}
 	return d, nil
+}
+
+// alone tells whether no other call of the delivery may have been accepted.
+func (l *Ledger) alone(ctx context.Context, tx *db.Tx, a Attempt) (bool, error) {
+	if a.State != AttemptUnknown {
+		return false, nil // nobody asks
+	}
+	var other bool
+	err := tx.QueryRowContext(ctx, `select exists (
+		select 1 from attempts where delivery_id = $1 and id <> $2 and state not in ('refused', 'absent'))`,
+		a.DeliveryID, a.ID).Scan(&other)
+	if err != nil {
+		return false, fmt.Errorf("look for other calls: %w", err)
+	}
+	return !other, nil
 }

@@ -156,7 +156,7 @@ func TestLookUpsKeepTheRules(t *testing.T) {
 			Found:     rapid.SampledFrom([]Found{FoundPending, FoundDelivered, FoundFailed, FoundAbsent, FoundNoAnswer}).Draw(t, "found"),
 			Transient: rapid.Bool().Draw(t, "transient"),
 		}
-		c, ok := afterCheck(d, a, found, noon)
+		c, ok := afterCheck(d, a, found, rapid.Bool().Draw(t, "alone"), noon)
 		if !ok {
 			if c.state != d.State || c.attempt != a.State {
 				t.Fatal("changes something and says that it doesn't")
