@@ -42,6 +42,12 @@ func New(d Deps) *Articles {
 	return &Articles{Deps: d, clock: d.Clock, indexes: map[string]*shelf{}}
 }
 
+// Now is the moment by which articles are due or valid.
+func (s *Articles) Now() time.Time { return s.clock.Now() }
+
+// Act is an action on an article that needs no more than the version that was seen.
+type Act func(ctx context.Context, p staff.Principal, id string, version int64) (Article, error)
+
 // Review times: what a new article gets, and the longest that may be set.
 const (
 	reviewAfter = 365 * 24 * time.Hour

@@ -10,6 +10,7 @@ import (
 	"guanjia/bot/knowledge"
 	"guanjia/internal/db"
 	"guanjia/internal/estate"
+	"guanjia/internal/staff"
 	"guanjia/internal/wording"
 )
 
@@ -277,10 +278,13 @@ func (s *Articles) Gaps(ctx context.Context, q db.Querier, companyID, owner, cur
 }
 
 // Settle takes a question off the list: an article says it now, or none is to.
-func (s *Articles) Settle(ctx context.Context, companyID, by, id string) error {
+func (s *Articles) Settle(ctx context.Context, p staff.Principal, id string) error {
+	if !p.May(staff.RightWriteArticle) {
+		return &Refused{Code: RefusedForbidden}
+	}
 	return s.DB.InTx(ctx, "articles.settle", func(ctx context.Context, tx *db.Tx) error {
 		res, err := tx.ExecContext(ctx, `update article_gaps set settled_by = $3, settled_at = $4 where id = $1 and company_id = $2 and settled_at is null`,
-			id, companyID, by, db.At(s.clock.Now()))
+			id, p.CompanyID, p.UserID(), db.At(s.clock.Now()))
 		if err != nil {
 			return fmt.Errorf("articles: settle: %w", err)
 		}

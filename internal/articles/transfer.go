@@ -41,8 +41,11 @@ func (e *BadLine) Error() string { return fmt.Sprintf("articles: line %d: %s", e
 
 func (e *BadLine) Unwrap() error { return e.Err }
 
-// maxImport is how many articles one file may hold.
-const maxImport = 2000
+// Limits of one file: articles, and bytes.
+const (
+	maxImport = 2000
+	MaxFile   = 8 << 20
+)
 
 // ImportFile takes a file of articles, one JSON object a line, all of it or
 // nothing. Known codes become new versions where something differs, unknown ones

@@ -10,6 +10,7 @@ import (
 
 	"github.com/go-chi/chi/v5"
 
+	"guanjia/internal/articles"
 	"guanjia/internal/db"
 	"guanjia/internal/desk"
 	"guanjia/internal/estate"
@@ -18,6 +19,7 @@ import (
 	"guanjia/internal/staff"
 	"guanjia/internal/wording"
 	"guanjia/notify"
+	"guanjia/notify/survey"
 )
 
 // Deps is what the API stands on.
@@ -31,6 +33,10 @@ type Deps struct {
 	Log    *slog.Logger
 	// Notices may be nil; then there are no calls of notices.
 	Notices *notify.Notices
+	// Articles may be nil; then there are no calls of the knowledge base.
+	Articles *articles.Articles
+	// Surveys may be nil; then there are no calls of surveys.
+	Surveys *survey.Surveys
 	// Register may be nil; then there are no calls of the registers.
 	Register *register.Register
 }
@@ -45,13 +51,15 @@ type API struct {
 	book   *wording.Book
 	log    *slog.Logger
 
+	articles *articles.Articles
 	notices  *notify.Notices
 	register *register.Register
+	surveys  *survey.Surveys
 }
 
 // New builds the API.
 func New(d Deps) *API {
-	return &API{db: d.DB, desk: d.Desk, estate: d.Estate, staff: d.Staff, queues: d.Queues, book: d.Book, log: d.Log, register: d.Register, notices: d.Notices}
+	return &API{db: d.DB, desk: d.Desk, estate: d.Estate, staff: d.Staff, queues: d.Queues, book: d.Book, log: d.Log, register: d.Register, articles: d.Articles, notices: d.Notices, surveys: d.Surveys}
 }
 
 // Routes mounts the API below the given router.
@@ -77,6 +85,10 @@ func (a *API) Routes(r chi.Router) {
 			a.registerRoutes(r)
 		}
 		a.noticeRoutes(r)
+		a.surveyRoutes(r)
+		if a.articles != nil {
+			a.articleRoutes(r)
+		}
 	})
 	r.NotFound(func(w http.ResponseWriter, r *http.Request) { a.fail(w, r, errNotFound) })
 	r.MethodNotAllowed(func(w http.ResponseWriter, r *http.Request) {

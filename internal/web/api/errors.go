@@ -77,6 +77,9 @@ func (a *API) problemOf(err error) *problem {
 	if p, ok := noticeProblem(err); ok {
 		return p
 	}
+	if p := a.articleProblem(err); p != nil {
+		return p
+	}
 	if errors.Is(err, desk.ErrNotFound) {
 		return errNotFound
 	}
