@@ -27,6 +27,7 @@ func (c *Classifier) choose(res *Result, r *reading, sums []float32) {
 const (
 	emergencySure    = 0.3  // the head alone is enough
 	emergencyWithCue = 0.03 // together with a hand-written rule
+	emergencyDespite = 0.8  // against a reviewed trap: a drill, something past, a question, an all-clear
 )
 
 func (c *Classifier) isEmergency(r *reading, sums []float32) (float64, bool) {
@@ -39,15 +40,36 @@ func (c *Classifier) isEmergency(r *reading, sums []float32) (float64, bool) {
 	if r.whole != "" {
 		return p, r.danger.kind != nil
 	}
+	if c.suppressed(r.got) {
+		return p, p >= emergencyDespite
+	}
 	return p, p >= emergencySure || r.danger.kind != nil && p >= emergencyWithCue
 }
+
+// overKind is from which probability the weights know category and topic of an
+// emergency better than its kind does.
+const overKind = 0.9
 
 func (c *Classifier) asEmergency(res *Result, r *reading, sums []float32) {
 	res.Intent, res.Emergency, res.Emotion = IntentHelp, true, true
 	res.Confidence = max(res.Danger, 0.5)
-	c.chooseTopic(res, r, sums)
-	c.chooseCategory(res, r, sums)
+	topic := c.chooseTopic(res, r, sums)
+	category := c.chooseCategory(res, r, sums)
 	res.EmergencyKind = c.kindOf(res, r)
+	for _, k := range c.kinds {
+		if k.kind != res.EmergencyKind || k.kind == DangerGeneric {
+			continue
+		}
+		if category < overKind {
+			res.Category = k.category
+		}
+		if r.danger.kind != nil && topic < overKind {
+			res.Topic = k.topic
+		}
+	}
+	if hurt := res.EmergencyKind == DangerFallingObject || res.EmergencyKind == DangerPersonDown; hurt && r.got.anyOf(c.speaks["play_gear"]) {
+		res.Category, res.Topic = "facilities_play", "facilities"
+	}
 }
 
 // kindOf names the danger: by the rule that found it, otherwise by the topic.
@@ -105,22 +127,24 @@ func hasMatter(intent string) bool {
 // given: a topic that is only likely helps more than none.
 const noneShare = 0.35
 
-func (c *Classifier) chooseTopic(res *Result, r *reading, sums []float32) {
+func (c *Classifier) chooseTopic(res *Result, r *reading, sums []float32) float64 {
 	gs := c.model.head(HeadTopic, sums, nil)
-	if gs[0].class == None && gs[1].p < noneShare*gs[0].p {
-		return
+	best := gs[0]
+	if best.class == None {
+		if gs[1].p < noneShare*best.p {
+			return 0
+		}
+		best = gs[1]
 	}
-	res.Topic = gs[0].class
-	if res.Topic == None {
-		res.Topic = gs[1].class
-	}
+	res.Topic = best.class
+	return best.p
 }
 
 // chooseCategory is asked for intents that have one.
-func (c *Classifier) chooseCategory(res *Result, r *reading, sums []float32) {
+func (c *Classifier) chooseCategory(res *Result, r *reading, sums []float32) float64 {
 	allowed := categoriesOf(res.Intent)
 	if allowed == nil {
-		return
+		return 0
 	}
 	with := slices.Clone(sums)
 	if row := c.model.row(IntentFeature(res.Intent).Key); row != nil {
@@ -128,9 +152,11 @@ func (c *Classifier) chooseCategory(res *Result, r *reading, sums []float32) {
 			with[i] += float32(w)
 		}
 	}
-	if gs := c.model.head(HeadCategory, with, allowed); gs[0].class != None {
+	gs := c.model.head(HeadCategory, with, allowed)
+	if gs[0].class != None {
 		res.Category = gs[0].class
 	}
+	return gs[0].p
 }
 
 // categoriesOf says which categories an intent may have, nil for none.

@@ -144,7 +144,27 @@ func shapeOf(r *reading) []rune {
 	if out[len(out)-1] == ' ' {
 		out = out[:len(out)-1]
 	}
-	return append(out, '$')
+	return append(withoutManners(out), '$')
+}
+
+// signManners stands for a thank-you behind a request, which is only manners.
+const signManners = 'Z'
+
+// mannersAfter is how many characters must stand before it.
+const mannersAfter = 5
+
+func withoutManners(shape []rune) []rune {
+	for _, tail := range []string{"谢谢你们了", "谢谢你们", "谢谢您了", "谢谢您", "谢谢你", "谢谢了", "谢谢啦", "谢谢啊", "谢谢哦", "谢谢哈", "谢谢", "多谢了", "多谢", "感谢", "辛苦了", "麻烦了", "拜托了", "拜托"} {
+		w := []rune(tail)
+		at := len(shape) - len(w)
+		for at > 0 && (shape[len(shape)-1] == '!' || shape[len(shape)-1] == '?') {
+			shape, at = shape[:len(shape)-1], at-1
+		}
+		if at > mannersAfter && hasAt(shape, at, w) {
+			return append(shape[:at], signManners)
+		}
+	}
+	return shape
 }
 
 func (k *keySet) gramsOf(shape []rune) {
