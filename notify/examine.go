@@ -36,6 +36,10 @@ type facts struct {
 	Filled     []string              `json:"filled"`
 	// CanaryTo is the number of the last row that leaves first; 0: all at once.
 	CanaryTo int64 `json:"canary_to,omitempty"`
+	// Rows is how many rows the frozen audience has, PutTo the number of the
+	// last one whose delivery is written.
+	Rows  int64 `json:"rows,omitempty"`
+	PutTo int64 `json:"put_to,omitempty"`
 }
 
 // rules are those of a kind, or for one that answers another notice those of

@@ -60,7 +60,7 @@ func (n *Notices) Progress(ctx context.Context, companyID, id string) (Progress,
 		p.ByChannel[c.Channel][string(c.State)] += int(c.N)
 		open = open || !(ledger.Delivery{Channel: c.Channel, State: c.State}).Settled()
 	}
-	if !open && x.State == Sending {
+	if !open && x.State == Sending && x.facts.PutTo == x.facts.Rows {
 		p.State, p.FinishedAt = Finished, Time{n.now()}
 	}
 	if p.Reminder, err = n.reminderCounts(ctx, x); err != nil {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"guanjia/internal/company"
 	"guanjia/internal/db"
 	"guanjia/internal/estate"
 	"guanjia/internal/jobs"
@@ -137,6 +138,11 @@ func (n *Notices) stepOnce(ctx context.Context, id string) (time.Duration, error
 			return 0, err
 		}
 	}
+	if x.facts.PutTo < x.facts.Rows {
+		if x, err = n.putAll(ctx, x); err != nil {
+			return 0, err
+		}
+	}
 	if x.State == Approved {
 		if wait := x.SendAt.Sub(n.now()); wait > 0 {
 			return wait, nil
@@ -168,30 +174,17 @@ func watchEvery(age time.Duration) time.Duration {
 	return 5 * time.Minute
 }
 
-// freeze writes the audience as it is now and the deliveries for it, all in one
-// transaction of a few statements, however many homes there are.
+// freeze writes the audience as it is now, by one statement however many homes
+// there are. Its deliveries follow in bites (putAll).
 func (n *Notices) freeze(ctx context.Context, x Notice) (Notice, error) {
-	k, ok := n.kinds.Kinds[x.Kind]
-	if !ok {
-		return x, jobs.Permanent(fmt.Errorf("notify: kind %q of an approved notice is unknown", x.Kind))
-	}
-	c, dir, err := n.settings(ctx, x.CompanyID)
+	p, c, err := n.planOf(ctx, &x)
 	if err != nil {
 		return x, err
 	}
-	p := &plan{n: n, x: &x, kind: k, exam: &examination{kind: k, draft: x.Draft, facts: x.facts, projectID: x.ProjectID}}
-	acc, _ := dir.SMSOf(x.CompanyID)
-	p.smsAccount = acc.ID
-	p.scope = (&examiner{n: n, company: c, x: p.exam}).estateScope()
-	if x.OfID != "" {
-		if p.chain, err = n.toldChain(ctx, x); err != nil {
-			return x, err
-		}
-		if k.EndsChain {
-			for _, old := range p.chain {
-				if _, err := n.Ledger.CancelRef(ctx, RefNotice, old.ID); err != nil {
-					return x, fmt.Errorf("notify: end what nobody needs any more: %w", err)
-				}
+	if p.kind.EndsChain {
+		for _, old := range p.chain {
+			if _, err := n.Ledger.CancelRef(ctx, RefNotice, old.ID); err != nil {
+				return x, fmt.Errorf("notify: end what nobody needs any more: %w", err)
 			}
 		}
 	}
@@ -209,6 +202,66 @@ func (n *Notices) freeze(ctx context.Context, x Notice) (Notice, error) {
 		return begun, err
 	}
 	n.point("notice.frozen")
+	return x, nil
+}
+
+// planOf gathers what freezing and putting need.
+func (n *Notices) planOf(ctx context.Context, x *Notice) (*plan, company.Company, error) {
+	k, ok := n.kinds.Kinds[x.Kind]
+	if !ok {
+		return nil, company.Company{}, jobs.Permanent(fmt.Errorf("notify: kind %q of an approved notice is unknown", x.Kind))
+	}
+	c, dir, err := n.settings(ctx, x.CompanyID)
+	if err != nil {
+		return nil, company.Company{}, err
+	}
+	p := &plan{n: n, x: x, kind: k, exam: &examination{kind: k, draft: x.Draft, facts: x.facts, projectID: x.ProjectID}}
+	acc, _ := dir.SMSOf(x.CompanyID)
+	p.smsAccount = acc.ID
+	p.scope = (&examiner{n: n, company: c, x: p.exam}).estateScope()
+	if x.OfID != "" {
+		p.chain, err = n.toldChain(ctx, *x)
+	}
+	return p, c, err
+}
+
+// How many rows of the audience get their deliveries in one transaction. On
+// SQLite a transaction holds every other writer up, so it stays below a tenth of
+// a second.
+const (
+	biteSQLite   = 4_000
+	bitePostgres = 200_000
+)
+
+// putAll writes the deliveries of a frozen audience, bite by bite; what a crash
+// interrupts goes on after the last bite. The first ones leave while the rest is
+// being written.
+func (n *Notices) putAll(ctx context.Context, x Notice) (Notice, error) {
+	p, _, err := n.planOf(ctx, &x)
+	if err != nil {
+		return x, err
+	}
+	bite := int64(bitePostgres)
+	if n.DB.Engine() == db.EngineSQLite {
+		bite = biteSQLite
+	}
+	for x.facts.PutTo < x.facts.Rows {
+		begun := x
+		err := n.DB.InTx(ctx, "notify.put", func(ctx context.Context, tx *db.Tx) error {
+			x = begun
+			from := x.facts.PutTo
+			x.facts.PutTo = min(from+bite, x.facts.Rows)
+			// The row first: of two who put the same bite, one stops here.
+			if err := updateTx(ctx, tx, &x); err != nil {
+				return err
+			}
+			return p.deliveriesTx(ctx, tx, from, x.facts.PutTo)
+		})
+		if err != nil {
+			return begun, err
+		}
+		n.point("notice.put")
+	}
 	return x, nil
 }
 
@@ -247,6 +300,9 @@ func (p *plan) freezeTx(ctx context.Context, tx *db.Tx) error {
 	if err := p.audienceTx(ctx, tx); err != nil {
 		return err
 	}
+	if err := tx.QueryRowContext(ctx, `SELECT coalesce(max(n), 0) FROM notice_audience WHERE notice_id = $1`, x.ID).Scan(&x.facts.Rows); err != nil {
+		return fmt.Errorf("notify: count the frozen rows: %w", err)
+	}
 	if p.canary > 0 {
 		if err := p.canaryTx(ctx, tx); err != nil {
 			return err
@@ -255,11 +311,7 @@ func (p *plan) freezeTx(ctx context.Context, tx *db.Tx) error {
 	if err := updateTx(ctx, tx, x); err != nil {
 		return err
 	}
-	put, err := p.deliveriesTx(ctx, tx)
-	if err != nil {
-		return err
-	}
-	if err := eventTx(ctx, tx, x.ID, "frozen", system(x.CompanyID), now, strconv.FormatInt(put, 10)); err != nil {
+	if err := eventTx(ctx, tx, x.ID, "frozen", system(x.CompanyID), now, strconv.FormatInt(x.facts.Rows, 10)); err != nil {
 		return err
 	}
 	if started {
@@ -326,21 +378,19 @@ func (p *plan) canaryTx(ctx context.Context, tx *db.Tx) error {
 	return nil
 }
 
-func (p *plan) deliveriesTx(ctx context.Context, tx *db.Tx) (int64, error) {
-	var total int64
-	for _, b := range p.bulks() {
-		count, err := p.n.Ledger.PutBulkTx(ctx, tx, b)
-		if err != nil {
-			return 0, err
+// deliveriesTx puts the deliveries of the rows after from up to to.
+func (p *plan) deliveriesTx(ctx context.Context, tx *db.Tx, from, to int64) error {
+	for _, b := range p.bulks(from, to) {
+		if _, err := p.n.Ledger.PutBulkTx(ctx, tx, b); err != nil {
+			return err
 		}
-		total += count
 	}
-	return total, nil
+	return nil
 }
 
 // bulks are the deliveries of every channel, and of either part where the first
 // rows go alone.
-func (p *plan) bulks() []ledger.Bulk {
+func (p *plan) bulks(from, to int64) []ledger.Bulk {
 	r := p.n.render(p.exam)
 	var list []ledger.Bulk
 	for _, ch := range p.x.Channels {
@@ -366,16 +416,22 @@ func (p *plan) bulks() []ledger.Bulk {
 		}
 		b.Rows = `SELECT ` + deliveryID("a") + ` AS id, a.account_id, a.address, a.skip_code, ` + planned + ` AS plan
 			FROM notice_audience a` + fallback + ` WHERE a.notice_id = $1 AND a.channel = $2 AND a.n = a.send_n`
-		b.Args = args
-		if p.canary == 0 {
-			list = append(list, b)
-			continue
+		after, upTo := "$"+strconv.Itoa(len(args)+1), "$"+strconv.Itoa(len(args)+2)
+		b.Rows += ` AND a.n > ` + after + ` AND a.n <= ` + upTo
+		first := p.x.facts.CanaryTo
+		if from < first {
+			c := b
+			c.Part, c.Args = partCanary, append(slices.Clone(args), from, min(to, first))
+			list = append(list, c)
 		}
-		first, rest := b, b
-		to := "$" + strconv.Itoa(len(args)+1)
-		first.Part, first.Rows, first.Args = partCanary, b.Rows+` AND a.n <= `+to, append(slices.Clone(args), p.x.facts.CanaryTo)
-		rest.Part, rest.Rows, rest.Args, rest.Held = partRest, b.Rows+` AND a.n > `+to, append(slices.Clone(args), p.x.facts.CanaryTo), true
-		list = append(list, first, rest)
+		if to > first {
+			c := b
+			c.Args = append(slices.Clone(args), max(from, first), to)
+			if first > 0 {
+				c.Part, c.Held = partRest, p.x.freedAt.IsZero()
+			}
+			list = append(list, c)
+		}
 	}
 	return list
 }
