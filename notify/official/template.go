@@ -63,7 +63,7 @@ func (s *TemplateSender) Send(ctx context.Context, d ledger.Delivery, _ ledger.A
 	}
 	msgID, err := s.o.API.SendTemplate(ctx, account, wechatapi.Template{
 		OpenID: d.Address, TemplateID: id, URL: p.URL, Fields: p.Fields,
-		ClientID: strings.ReplaceAll(d.ID, "-", ""),
+		ClientID: clientID(d.ID),
 	})
 	s.o.noteFollowing(ctx, d, err)
 	out := outcomeOf(err, s.o.Clock.Now())

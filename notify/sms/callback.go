@@ -244,8 +244,15 @@ type Uplink struct {
 }
 
 // UplinkFunc hears an answer inside the transaction that marks it as handled:
-// what it writes is there exactly once.
-type UplinkFunc func(ctx context.Context, tx *db.Tx, u Uplink) error
+// what it writes is there exactly once. What it tells is kept with the answer.
+type UplinkFunc func(ctx context.Context, tx *db.Tx, u Uplink) (Handled, error)
+
+// Handled says whose answer it was and who took it; empty where nobody knows.
+type Handled struct {
+	ResidentID string
+	UnitID     string
+	By         string
+}
 
 type uplink struct {
 	Phone    loose `json:"phone_number"`
@@ -303,51 +310,74 @@ func (s *Service) storeUplinks(ctx context.Context, acc company.SMSAccount, item
 	return nil
 }
 
-// handOn gives stored answers to the hook, one transaction each.
+// mostTries is how often an answer is given to the hook before it is left to a
+// person, and to the log.
+const mostTries = 10
+
+// handOn gives stored answers to the hook, one transaction each. One that the
+// hook fails for waits behind the others.
 func (s *Service) handOn(ctx context.Context) error {
 	if s.o.OnUplink == nil {
 		return nil
 	}
+	var failed error
 	for {
-		more, err := s.handOnOne(ctx)
-		if err != nil || !more {
-			return err
+		id, err := s.handOnOne(ctx)
+		switch {
+		case err == nil && id == "":
+			return failed
+		case err != nil && id == "":
+			return errors.Join(failed, err)
+		case err != nil:
+			failed = errors.Join(failed, err)
+			_, err := s.o.DB.ExecContext(ctx, `update sms_uplinks set tries = tries + 1 where id = $1`, id)
+			if err != nil {
+				return errors.Join(failed, err)
+			}
+			return failed // the next round begins with those that never failed
 		}
 	}
 }
 
-func (s *Service) handOnOne(ctx context.Context) (more bool, err error) {
+// handOnOne handles the answer that failed least and came first, and names it.
+func (s *Service) handOnOne(ctx context.Context) (id string, err error) {
 	// A cheap look first: the writer of SQLite is not taken for nothing.
 	var waiting bool
-	err = s.o.DB.QueryRowContext(ctx, `select exists (select 1 from sms_uplinks where handled_at is null)`).Scan(&waiting)
+	err = s.o.DB.QueryRowContext(ctx, `select exists (select 1 from sms_uplinks where handled_at is null and tries < $1)`, mostTries).Scan(&waiting)
 	if err != nil || !waiting {
-		return false, err
+		return "", err
 	}
 	err = s.o.DB.InTx(ctx, "hand on sms answer", func(ctx context.Context, tx *db.Tx) error {
-		more = false
-		rows, err := tx.QueryContext(ctx, `
-			select id, company_id, account_id, phone, content, dest_code, received_at from sms_uplinks
-			where handled_at is null order by received_at limit 1`+db.SkipLocked(tx))
+		id = ""
+		u, ok, err := nextUplink(ctx, tx)
+		if err != nil || !ok {
+			return err
+		}
+		id = u.ID
+		h, err := s.o.OnUplink(ctx, tx, u)
 		if err != nil {
-			return err
-		}
-		var (
-			u  Uplink
-			at db.Time
-		)
-		if rows.Next() {
-			more = true
-			err = rows.Scan(&u.ID, &u.CompanyID, &u.AccountID, &u.Phone, &u.Content, &u.DestCode, &at)
-		}
-		if err := errors.Join(err, rows.Err(), rows.Close()); err != nil || !more {
-			return err
-		}
-		u.ReceivedAt = at.Time
-		if err := s.o.OnUplink(ctx, tx, u); err != nil {
 			return fmt.Errorf("hook: %w", err)
 		}
-		_, err = tx.ExecContext(ctx, `update sms_uplinks set handled_at = $2 where id = $1`, u.ID, db.At(s.o.Clock.Now()))
+		_, err = tx.ExecContext(ctx, `
+			update sms_uplinks set handled_at = $2, resident_id = $3, unit_id = $4, handled_by = $5 where id = $1`,
+			u.ID, db.At(s.o.Clock.Now()), h.ResidentID, h.UnitID, h.By)
 		return err
 	})
-	return more, err
+	return id, err
+}
+
+func nextUplink(ctx context.Context, tx *db.Tx) (u Uplink, ok bool, err error) {
+	rows, err := tx.QueryContext(ctx, `
+		select id, company_id, account_id, phone, content, dest_code, received_at from sms_uplinks
+		where handled_at is null and tries < $1 order by tries, received_at limit 1`+db.SkipLocked(tx), mostTries)
+	if err != nil {
+		return Uplink{}, false, err
+	}
+	var at db.Time
+	if rows.Next() {
+		ok = true
+		err = rows.Scan(&u.ID, &u.CompanyID, &u.AccountID, &u.Phone, &u.Content, &u.DestCode, &at)
+	}
+	u.ReceivedAt = at.Time
+	return u, ok, errors.Join(err, rows.Err(), rows.Close())
 }

@@ -643,12 +643,12 @@ func TestUplink(t *testing.T) {
 	dbtest.Run(t, func(t *testing.T, d *db.DB) {
 		var heard []Uplink
 		fail := true
-		b := newBench(t, d, func(_ context.Context, _ *db.Tx, u Uplink) error {
+		b := newBench(t, d, func(_ context.Context, _ *db.Tx, u Uplink) (Handled, error) {
 			if fail {
-				return errors.New("not now")
+				return Handled{}, errors.New("not now")
 			}
 			heard = append(heard, u)
-			return nil
+			return Handled{By: "test"}, nil
 		})
 		body := `[{"phone_number":"` + phone + `","content":"R","send_time":"2026-11-25 09:00:00","dest_code":"9001","sequence_id":123456},` +
 			`{"phone_number":"?","content":"x"}]`

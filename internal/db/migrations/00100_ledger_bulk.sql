@@ -39,7 +39,20 @@ select id, root_id, hop, next_id, company_id, ref_kind, ref_id, channel, state, 
        submitted_at, final_at
 from deliveries;
 
+-- An answer by SMS is bound to the home that it came from, and one that cannot
+-- be handled now lets the others pass.
+alter table sms_uplinks add column resident_id text not null default '';
+alter table sms_uplinks add column unit_id text not null default '';
+alter table sms_uplinks add column handled_by text not null default '';
+alter table sms_uplinks add column tries bigint not null default 0;
+create index sms_uplinks_home on sms_uplinks (company_id, unit_id, received_at) where unit_id <> '';
+
 -- +goose Down
+drop index sms_uplinks_home;
+alter table sms_uplinks drop column tries;
+alter table sms_uplinks drop column handled_by;
+alter table sms_uplinks drop column unit_id;
+alter table sms_uplinks drop column resident_id;
 drop view delivery_states;
 drop table account_days;
 drop table delivery_holds;
