@@ -317,6 +317,16 @@ func TestSkipped(t *testing.T) {
 	}
 	reasonAt(t, h, n, lost.unit, "OPT_OUT")
 
+	// As the bot stores 退订: every channel, what isn't necessary.
+	in1 := home(t, h, "1")
+	inTx(t, h.DB, func(ctx context.Context, tx *db.Tx) error {
+		return h.Estate.OptOutTx(ctx, tx, sample.CompanyID, in1.ID, estate.OptOutAll, "optional", "wechat")
+	})
+	g := compose(t, h, h.as(t, staff.RoleInformationOfficer), notify.Draft{Kind: "general", Title: "电梯年检", Reason: "本周电梯轮流停用", Scope: notify.Scope{Units: []string{in1.Homes[0].Unit}}})
+	if g.Audience.Skipped["OPT_OUT"] != 1 {
+		t.Errorf("a general notice skips %v", g.Audience.Skipped)
+	}
+
 	e := burst()
 	e.Scope = planned().Scope
 	sent := approve(t, h, h.as(t, staff.RoleDutyManager), compose(t, h, h.as(t, staff.RoleDutyManager), e))

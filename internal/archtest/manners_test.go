@@ -52,6 +52,7 @@ var machineClock = map[string]string{
 	"internal/web/console/sessions.go":       "life of a sign-in, as the session library counts it",
 	"notify/deliver/engine.go":               "how long a call took, rates",
 	"notify/deliver/source.go":               "rates and breaker of an account",
+	"notify/stopwatch.go":                    "how long a count took, which decides how long it is kept",
 
 	"internal/sandbox/simsms/api.go":        "age of a request's signature, as the real service checks it",
 	"internal/sandbox/simsms/flow.go":       "requests a second",

@@ -42,7 +42,9 @@ var strays = map[string]string{
 }
 
 // guests may name another room's table, and why.
-var guests = map[[2]string]string{}
+var guests = map[[2]string]string{
+	{"notify", "delivery_states"}: "reach joins a frozen audience with how far each delivery is, by the ledger's documented view",
+}
 
 var (
 	createTable = regexp.MustCompile(`(?i)create\s+(?:table|view)\s+(?:if\s+not\s+exists\s+)?([a-z_]+)`)

@@ -93,10 +93,15 @@ func (e *Estate) Audience(companyID string, s Scope, o AudienceOptions) (text st
 	}
 	optOut, optOutJoin := "", ""
 	if !o.IgnoreOptOut {
+		class := a.param(o.OptOutClass)
 		optOut = " WHEN o.resident_id IS NOT NULL THEN '" + SkipOptOut + "'"
+		// Who opted out of every channel has opted out of each.
+		of := func(channel string) string {
+			return `SELECT resident_id, '` + channel + `' AS channel FROM opt_outs
+				WHERE company_id = ` + company + ` AND class IN ('` + OptOutAll + `', ` + class + `) AND channel IN ('` + channel + `', '` + OptOutAll + `')`
+		}
 		optOutJoin = `
-		LEFT JOIN (SELECT DISTINCT resident_id, channel FROM opt_outs
-		           WHERE company_id = ` + company + ` AND class IN ('` + OptOutAll + `', ` + a.param(o.OptOutClass) + `)) o
+		LEFT JOIN (` + of(OptOutSMS) + ` UNION ` + of(OptOutWeChat) + `) o
 		       ON o.resident_id = a.resident_id AND o.channel = a.opt_out_channel`
 	}
 	text = `
