@@ -3,6 +3,7 @@ package estate_test
 import (
 	"archive/zip"
 	"bytes"
+	"encoding/xml"
 	"errors"
 	"fmt"
 	"slices"
@@ -354,6 +355,30 @@ func FuzzParsePhones(f *testing.F) {
 	})
 }
 
+// inline writes rows of text as the smallest Excel file there is.
+func inline(t testing.TB, rows ...[]string) []byte {
+	t.Helper()
+	var data bytes.Buffer
+	data.WriteString("<worksheet><sheetData>")
+	for _, r := range rows {
+		data.WriteString("<row>")
+		for _, text := range r {
+			data.WriteString(`<c t="inlineStr"><is><t>`)
+			if err := xml.EscapeText(&data, []byte(text)); err != nil {
+				t.Fatal(err)
+			}
+			data.WriteString("</t></is></c>")
+		}
+		data.WriteString("</row>")
+	}
+	data.WriteString("</sheetData></worksheet>")
+	return zipOf(t, map[string]string{
+		"xl/workbook.xml":            `<workbook xmlns:r="r"><sheets><sheet name="a" r:id="r1"/></sheets></workbook>`,
+		"xl/_rels/workbook.xml.rels": `<Relationships><Relationship Id="r1" Target="worksheets/sheet1.xml"/></Relationships>`,
+		"xl/worksheets/sheet1.xml":   data.String(),
+	})
+}
+
 // FuzzReadSheet puts outside bytes into the cells of a row, and reads outside
 // bytes as a file.
 func FuzzReadSheet(f *testing.F) {
@@ -361,7 +386,7 @@ func FuzzReadSheet(f *testing.F) {
 	f.Add("", "", "3-2-1201", "王/李", "1.38E+10", "租客")
 	f.Add("A座", "无", "商铺5", "", "010-88886666", "?")
 	f.Fuzz(func(t *testing.T, building, entrance, room, name, phone, role string) {
-		file := workbook(t, [][]any{{"楼栋", "单元", "房号", "姓名", "手机", "身份"}, {building, entrance, room, name, phone, role}})
+		file := inline(t, []string{"楼栋", "单元", "房号", "姓名", "手机", "身份"}, []string{building, entrance, room, name, phone, role})
 		s, bad, err := estate.ReadSheet(bytes.NewReader(file))
 		var fileErr *estate.FileError
 		if err != nil && !errors.As(err, &fileErr) {
