@@ -541,3 +541,28 @@ func TestEnsure(t *testing.T) {
 		t.Errorf("%s", x.State)
 	}
 }
+
+// the warning sign, with photo and time, before the work begins.
+func TestChecklist(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, worldtest.Embedded(t))
+	ctx := t.Context()
+	officer, cleaner := h.as(t, staff.RoleInformationOfficer), h.as(t, staff.RoleSteward)
+	n := compose(t, h, officer, notify.Draft{Kind: "operation", Topic: "pest_control", Scope: notify.Scope{Entrances: []string{"2-1"}}, Reason: "夏季灭蚊", StartsAt: at("2026-03-05 09:00"), EndsAt: at("2026-03-05 10:30")})
+	refused(t, h.CheckItem(ctx, cleaner, n.ID, "警示标识已树立", "media/1"), notify.RefusedState)
+	n = approve(t, h, h.as(t, staff.RoleDepartmentManager), n)
+	refused(t, h.BeginWork(ctx, cleaner, n.ID), notify.RefusedState)
+	refused(t, h.CheckItem(ctx, cleaner, n.ID, "警示标识已树立", ""), notify.RefusedCall)
+	refused(t, h.CheckItem(ctx, cleaner, n.ID, "别的", "media/1"), notify.RefusedCall)
+	refused(t, h.CheckItem(ctx, h.as(t, staff.RoleTrainee), n.ID, "警示标识已树立", "media/1"), notify.RefusedForbidden)
+	if err := h.CheckItem(ctx, cleaner, n.ID, "警示标识已树立", "media/1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.BeginWork(ctx, cleaner, n.ID); err != nil {
+		t.Fatal(err)
+	}
+	items, begun, err := h.Checklist(ctx, n.CompanyID, n.ID)
+	if err != nil || !begun || len(items) != 1 || !items[0].Done || items[0].Proof != "media/1" || items[0].Name != cleaner.Name || items[0].At.IsZero() {
+		t.Errorf("%+v %v %v", items, begun, err)
+	}
+}
