@@ -25,7 +25,7 @@ func (c *Classifier) choose(res *Result, r *reading, sums []float32) {
 // Thresholds of the emergency head, chosen on held-back authors; see
 // docs/understanding.md.
 const (
-	emergencySure    = 0.3  // the head alone is enough
+	emergencySure    = 0.2  // the head alone is enough
 	emergencyWithCue = 0.03 // together with a hand-written rule
 	emergencyDespite = 0.8  // against a reviewed trap: a drill, something past, a question, an all-clear
 )

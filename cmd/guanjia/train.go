@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 
 	"guanjia/bot/intent"
 	"guanjia/bot/intent/training"
@@ -16,6 +18,7 @@ type trainCmd struct {
 	Check    bool   `help:"Train and fail when the weights differ from the file; write nothing."`
 	ByAuthor bool   `help:"Measure instead: for each author train on all others, and report what is made of his messages."`
 	Only     string `help:"With --by-author: only these authors, by comma." placeholder:"NAMES"`
+	Without  string `help:"With --by-author: leave these authors out altogether." placeholder:"NAMES"`
 
 	Knowledge bool   `help:"Train the weights by which articles are found instead, from the questions by kind."`
 	Questions string `help:"With --knowledge: directory of questions by kind." default:"bot/knowledge/corpus" type:"path"`
@@ -38,6 +41,8 @@ func (t *trainCmd) Run(_ *cli, o out, _ runContext) error {
 		return err
 	}
 	if t.ByAuthor {
+		without := strings.Split(t.Without, ",")
+		examples = slices.DeleteFunc(training.Trainable(examples), func(e training.Example) bool { return slices.Contains(without, e.Author) })
 		pairs, err := training.ByAuthor(c, examples, t.Only, func(file []byte) (*intent.Classifier, error) {
 			return intent.New(append(lexicon, intent.WithWeights(file))...)
 		})

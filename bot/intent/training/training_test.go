@@ -3,6 +3,7 @@ package training_test
 import (
 	"bytes"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -74,14 +75,16 @@ func TestWeightsAreCurrent(t *testing.T) {
 }
 
 // TestUnseen is the honest figure: the development set read by weights that were
-// trained without it. The floors lie below what docs/understanding.md reports, so
+// trained without it and without author i, who wrote after seeing what was read
+// wrong of it. The floors lie below what docs/understanding.md reports, so
 // that only a real loss fails.
 func TestUnseen(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
 		t.Skip("trains for some seconds")
 	}
-	pairs, err := training.ByAuthor(untrained(t), training.Trainable(corpus(t)), "dev", func(file []byte) (*intent.Classifier, error) {
+	blind := slices.DeleteFunc(training.Trainable(corpus(t)), func(e training.Example) bool { return e.Author == "i" })
+	pairs, err := training.ByAuthor(untrained(t), blind, "dev", func(file []byte) (*intent.Classifier, error) {
 		return intent.New(intent.WithWeights(file))
 	})
 	if err != nil {
