@@ -29,8 +29,11 @@ type cli struct {
 	Seed     seedCmd     `cmd:"" help:"Load the sample company into the database and the simulators."`
 	Migrate  migrateCmd  `cmd:"" help:"Bring the database schema up to date."`
 	Doctor   doctorCmd   `cmd:"" help:"Check every setting; with --online, every vendor."`
+	Release  releaseCmd  `cmd:"" help:"Let a database send again that was locked because a backup was restored."`
 	Company  companyCmd  `cmd:"" help:"The property companies of this installation."`
 	Import   importCmd   `cmd:"" help:"Bring data into a running server."`
+	Notice   noticeCmd   `cmd:"" help:"Notices to many homes, by a running server."`
+	Survey   surveyCmd   `cmd:"" help:"Surveys: ask residents how satisfied they are."`
 	Export   exportCmd   `cmd:"" help:"Fetch a register from a running server."`
 	Classify classifyCmd `cmd:"" help:"Read residents' messages from stdin, one JSON line each, and print what they mean."`
 	Answer   answerCmd   `cmd:"" help:"Read residents' questions from stdin, one JSON line each, and print the article that answers each."`
@@ -87,6 +90,9 @@ func run(args []string, o out) int {
 			fmt.Fprintln(o.stderr, "guanjia: setting", p)
 		}
 		return exitFailure
+	case errors.As(err, &usage{}):
+		fmt.Fprintln(o.stderr, "guanjia:", err)
+		return exitUsage
 	default:
 		fmt.Fprintln(o.stderr, "guanjia:", err)
 		return exitFailure

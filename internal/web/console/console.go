@@ -8,11 +8,13 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/alexedwards/scs/v2"
 	"github.com/go-chi/chi/v5"
 
+	"guanjia/internal/articles"
 	"guanjia/internal/clock"
 	"guanjia/internal/company"
 	"guanjia/internal/db"
@@ -20,8 +22,11 @@ import (
 	"guanjia/internal/estate"
 	"guanjia/internal/media"
 	"guanjia/internal/queue"
+	"guanjia/internal/register"
 	"guanjia/internal/staff"
 	"guanjia/internal/wording"
+	"guanjia/notify"
+	"guanjia/notify/survey"
 )
 
 // Deps is what the console stands on.
@@ -32,12 +37,18 @@ type Deps struct {
 	Staff     *staff.Staff
 	Queues    *queue.Queues
 	Companies *company.Store
-	Estate    *estate.Estate // nil: residents cannot be imported
-	Media     *media.Store   // nil: cases have no pictures
+	Estate    *estate.Estate     // nil: residents cannot be imported
+	Media     *media.Store       // nil: cases have no pictures
+	Articles  *articles.Articles // nil: no pages of the knowledge base
 	Book      *wording.Book
 	Log       *slog.Logger
 	Files     fs.FS // templates.Web()
 	Secure    bool  // cookies only over HTTPS
+	// Notices and Register may be nil; then there are no pages of notices.
+	Notices  *notify.Notices
+	Register *register.Register
+	// Surveys may be nil; then there are no pages of surveys.
+	Surveys *survey.Surveys
 }
 
 // Console serves the pages.
@@ -54,7 +65,7 @@ const (
 )
 
 // pageNames are the pages; each is layout.html with its own content.
-var pageNames = []string{"login", "queues", "queue", "cases", "case", "import", "problem"}
+var pageNames = []string{"login", "queues", "queue", "cases", "case", "import", "articles", "article", "unanswered", "problem"}
 
 // New parses the pages; an error names the file.
 func New(d Deps) (*Console, error) {
@@ -73,8 +84,15 @@ func New(d Deps) (*Console, error) {
 		d.Log.ErrorContext(r.Context(), "console session", "error", err)
 		http.Error(w, d.Book.Label("console", "unavailable"), http.StatusServiceUnavailable)
 	}
-	for _, name := range pageNames {
-		t, err := template.New("layout.html").Funcs(c.funcs()).ParseFS(d.Files, "web/console/layout.html", "web/console/"+name+".html")
+	names := pageNames
+	if d.Notices != nil {
+		names = slices.Concat(names, noticePages)
+	}
+	if d.Surveys != nil {
+		names = slices.Concat(names, surveyPages)
+	}
+	for _, name := range names {
+		t, err := template.New("layout.html").Funcs(c.funcs()).Funcs(c.noticeFuncs()).Funcs(c.surveyFuncs()).ParseFS(d.Files, "web/console/layout.html", "web/console/"+name+".html")
 		if err != nil {
 			return nil, fmt.Errorf("console: page %s: %w", name, err)
 		}
@@ -100,10 +118,15 @@ func (c *Console) Handler() http.Handler {
 			r.Get("/queues/{id}", c.page(c.queuePage))
 			r.Get("/cases", c.page(c.casesPage))
 			r.Get("/cases/{no}", c.page(c.casePage))
-			r.Get("/cases/{no}/files/{id}", c.file)
+			r.Get("/cases/{no}/files/{id}", c.caseFile)
 			r.Post("/cases/{no}/{action}", c.page(c.act))
+			c.noticeRoutes(r)
+			c.surveyRoutes(r)
 			r.Get("/import", c.page(c.importPage))
 			r.Post("/import", c.page(c.importFile))
+			if c.Articles != nil {
+				c.articleRoutes(r)
+			}
 		})
 	})
 	return r
@@ -146,14 +169,16 @@ func (c *Console) asset(w http.ResponseWriter, r *http.Request) {
 
 // view is what every page gets.
 type view struct {
-	Title   string
-	User    string
-	Company string
-	Nav     string
-	Notice  string // what the last action did
-	Problem string // why the last action was refused
-	Import  bool   // residents may be imported
-	Data    any
+	Title    string
+	User     string
+	Company  string
+	Nav      string
+	Notice   string // what the last action did
+	Problem  string // why the last action was refused
+	Notices  bool   // there are pages of notices
+	Import   bool   // residents may be imported
+	Articles bool   // there is a knowledge base
+	Data     any
 }
 
 type principalKey struct{}

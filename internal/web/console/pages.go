@@ -44,7 +44,7 @@ func (c *Console) page(h func(r *http.Request, p staff.Principal) (shown, error)
 			http.Redirect(w, r, s.redirect, http.StatusSeeOther)
 			return
 		}
-		s.view.User, s.view.Import = p.Name(), c.mayImport(p)
+		s.view.User, s.view.Import, s.view.Notices, s.view.Articles = p.Name(), c.mayImport(p), c.Notices != nil, c.Articles != nil
 		if dir, err := c.Companies.Directory(r.Context()); err == nil {
 			owner, _ := dir.Company(p.CompanyID)
 			s.view.Company = owner.Name
@@ -303,6 +303,7 @@ func (c *Console) funcs() template.FuncMap {
 	return template.FuncMap{
 		"label": c.Book.Label,
 		"when":  func(t time.Time) string { return c.when(t) },
+		"day":   day,
 		"stamp": func(t time.Time) string { return t.In(china).Format("01-02 15:04:05") },
 		"late":  func(t time.Time) bool { return !t.IsZero() && c.Clock.Now().After(t) },
 		"age":   age,
@@ -352,6 +353,14 @@ func (c *Console) when(t time.Time) string {
 		return "—"
 	}
 	return wording.When(t, c.Clock.Now())
+}
+
+// day writes a day as date fields do; empty for none.
+func day(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.In(china).Format("2006-01-02")
 }
 
 // age writes seconds the way a supervisor reads them.
