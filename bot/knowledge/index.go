@@ -293,3 +293,6 @@ func (x *Index) Len() int { return len(x.articles) }
 
 // Threshold is the score below which nothing is answered.
 func (m *Matcher) Threshold() float64 { return m.m.Rank.Threshold }
+
+// Inputs is the digest of what the weights were made from.
+func (m *Matcher) Inputs() string { return m.m.Inputs }

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/bits"
 	"strings"
 )
 
@@ -125,11 +126,11 @@ func packRow(b *bytes.Buffer, row []int8) {
 // model is linear: each kind sums the weights of the features that a text has.
 type model struct {
 	header
-	table []uint32 // open addressing: feature key, 0 is empty
-	rows  []int32  // row of the key at the same place of table
-	mask  uint32
-	w     []int8
-	out   []bool // kinds that no article answers
+	table  []uint32 // open addressing: feature key, 0 is empty
+	rows   []int32  // where in packed the row of the key at the same place of table begins
+	mask   uint32
+	packed []byte
+	out    []bool // kinds that no article answers
 }
 
 // readModel checks and unpacks a weights file.
@@ -187,6 +188,8 @@ func (m *model) check() error {
 	return nil
 }
 
+// unpack checks the rows and notes where each begins. They stay packed: most
+// weights are zero, so that a sum over the rest is faster, and loading is.
 func (m *model) unpack(body []byte) error {
 	size := uint32(64)
 	for int(size) < m.Features*2 {
@@ -194,65 +197,64 @@ func (m *model) unpack(body []byte) error {
 	}
 	m.mask = size - 1
 	m.table, m.rows = make([]uint32, size), make([]int32, size)
-	n := len(m.Kinds)
-	m.w = make([]int8, m.Features*n)
+	m.packed = body
+	masks := (len(m.Kinds) + 7) / 8
 	var key uint32
+	at := 0
 	for i := range m.Features {
-		d, used := binary.Uvarint(body)
+		d, used := binary.Uvarint(body[at:])
 		if used <= 0 || d == 0 || d > math.MaxUint32-uint64(key) {
 			return fmt.Errorf("feature %d of %d cannot be read", i+1, m.Features)
 		}
+		at += used
 		key += uint32(d)
-		at := spread(key) & m.mask
-		for m.table[at] != 0 {
-			at = (at + 1) & m.mask
+		slot := spread(key) & m.mask
+		for m.table[slot] != 0 {
+			slot = (slot + 1) & m.mask
 		}
-		m.table[at], m.rows[at] = key, int32(i)
-		rest, ok := unpackRow(body[used:], m.w[i*n:(i+1)*n])
-		if !ok {
+		m.table[slot], m.rows[slot] = key, int32(at)
+		if at+masks > len(body) {
 			return fmt.Errorf("the weights of feature %d of %d are cut off", i+1, m.Features)
 		}
-		body = rest
+		n := 0
+		for _, b := range body[at : at+masks] {
+			n += bits.OnesCount8(b)
+		}
+		if last := len(m.Kinds) % 8; last != 0 && body[at+masks-1]>>last != 0 {
+			return fmt.Errorf("feature %d of %d has more weights than there are kinds", i+1, m.Features)
+		}
+		if at += masks + n; at > len(body) {
+			return fmt.Errorf("the weights of feature %d of %d are cut off", i+1, m.Features)
+		}
 	}
-	if len(body) != 0 {
-		return fmt.Errorf("%d bytes too many", len(body))
+	if at != len(body) {
+		return fmt.Errorf("%d bytes too many", len(body)-at)
 	}
 	return nil
 }
 
-func unpackRow(body []byte, row []int8) ([]byte, bool) {
-	masks := (len(row) + 7) / 8
-	if len(body) < masks {
-		return nil, false
-	}
-	at := masks
-	for i := range row {
-		if body[i/8]&(1<<(i%8)) == 0 {
-			continue
-		}
-		if at >= len(body) {
-			return nil, false
-		}
-		row[i] = int8(body[at])
-		at++
-	}
-	return body[at:], true
-}
-
 func spread(k uint32) uint32 { return k * 2654435769 >> 7 }
 
-// row finds the weights of a feature; nil for one that was never trained on.
-func (m *model) row(key uint32) []int8 {
+// add adds the weights of a feature, times its value; false for a feature that
+// was never trained on.
+func (m *model) add(sums []float32, key uint32, value float32) bool {
 	i := spread(key) & m.mask
 	for m.table[i] != key {
 		if m.table[i] == 0 {
-			return nil
+			return false
 		}
 		i = (i + 1) & m.mask
 	}
-	n := len(m.Kinds)
-	at := int(m.rows[i]) * n
-	return m.w[at : at+n]
+	masks := (len(m.Kinds) + 7) / 8
+	row := m.packed[m.rows[i]:]
+	at := masks
+	for k, b := range row[:masks] {
+		for ; b != 0; b &= b - 1 {
+			sums[k*8+bits.TrailingZeros8(b)] += float32(value * float32(int8(row[at])))
+			at++
+		}
+	}
+	return true
 }
 
 // kinds gives the probability of each kind, and how much of the text the model
@@ -262,13 +264,8 @@ func (m *model) kinds(features []Feature) (p []float32, known float64) {
 	seen, all := 0.0, 0.0
 	for _, f := range features {
 		all += float64(f.Value)
-		row := m.row(f.Key)
-		if row == nil {
-			continue
-		}
-		seen += float64(f.Value)
-		for i, w := range row {
-			p[i] += float32(f.Value * float32(w))
+		if m.add(p, f.Key, f.Value) {
+			seen += float64(f.Value)
 		}
 	}
 	top := float32(math.Inf(-1))

@@ -141,7 +141,7 @@ func score(r knowledge.Rank, signs []float64) float64 {
 
 // maxWrong is the share of all questions of the development author that may be
 // answered wrongly; the mark is below 1 %.
-const maxWrong = 0.012
+const maxWrong = 0.02
 
 func developing(rows []judged) []judged {
 	var out []judged
