@@ -367,7 +367,7 @@ func (a *App) buildWeb(r *rooms) error {
 	r.smsReports = r.sms
 	r.api = api.New(api.Deps{DB: a.db, Desk: r.desk, Estate: r.estate, Staff: r.staff, Queues: r.queues, Book: r.book, Log: a.log,
 		Register: r.register, Notices: r.notices})
-	pages, err := console.New(console.Deps{DB: a.db, Clock: a.o.Clock, Desk: r.desk, Staff: r.staff, Queues: r.queues, Companies: r.companies,
+	pages, err := console.New(console.Deps{Notices: r.notices, Register: r.register, Estate: r.estate, DB: a.db, Clock: a.o.Clock, Desk: r.desk, Staff: r.staff, Queues: r.queues, Companies: r.companies,
 		Media: r.media, Book: r.book, Log: a.log, Files: templates.Web(), Secure: !a.o.Config.Sandbox})
 	if err != nil {
 		return err
