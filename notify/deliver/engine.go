@@ -50,6 +50,9 @@ type Options struct {
 	Rates func(channel, accountID string) Rate
 	// Redis shares the rates between nodes; nil: this node has them alone.
 	Redis redis.UniversalClient
+	// StateFile keeps how far this node saw the database come, beside its spool;
+	// by it a restored backup is noticed. "": only Redis and memory tell.
+	StateFile string
 	// Nodes that send. While Redis is away each keeps to its part of a rate.
 	Nodes int
 	// Workers a lane.
@@ -109,18 +112,20 @@ type Engine struct {
 	shared  *shared // nil: one node
 	m       *metrics
 
-	stopping chan struct{} // closed: take nothing new
-	stopOnce sync.Once
-	done     chan struct{} // closed: Run has returned
-	running  atomic.Bool
-	kill     context.CancelFunc
-	calls    context.Context
-	inHand   atomic.Int64  // claimed, not yet recorded
-	progress atomic.Uint64 // counts everything that happened
-	rounds   map[ledger.Lane]*atomic.Uint64
-	urgent   urgency
-	refusals refusals
-	lookedAt atomic.Int64 // when the accounts' settings and days were read
+	stopping  chan struct{} // closed: take nothing new
+	stopOnce  sync.Once
+	done      chan struct{} // closed: Run has returned
+	running   atomic.Bool
+	kill      context.CancelFunc
+	calls     context.Context
+	inHand    atomic.Int64  // claimed, not yet recorded
+	progress  atomic.Uint64 // counts everything that happened
+	rounds    map[ledger.Lane]*atomic.Uint64
+	urgent    urgency
+	refusals  refusals
+	guard     *guard
+	guardTold atomic.Bool  // that nothing is sent
+	lookedAt  atomic.Int64 // when the accounts' settings and days were read
 }
 
 // New makes an engine for the channels of the senders.
@@ -154,6 +159,7 @@ func New(l *ledger.Ledger, senders []Sender, o Options) *Engine {
 	for _, s := range senders {
 		e.senders[s.Channel()] = s
 	}
+	e.guard = newGuard(l, o.StateFile, o.Redis)
 	e.rounds = make(map[ledger.Lane]*atomic.Uint64, len(ledger.Lanes()))
 	for _, lane := range ledger.Lanes() {
 		e.rounds[lane] = new(atomic.Uint64)
@@ -171,6 +177,12 @@ func (e *Engine) Run(ctx context.Context) error {
 	defer close(e.done)
 	defer e.kill()
 
+	e.keepGuard(ctx, e.guard.begin)
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		e.tell(ctx, "look at the beat", e.guard.end(ctx))
+	}()
 	// What a former life of this process left is taken care of before anything
 	// new is claimed.
 	e.maintain(ctx, true)
@@ -305,6 +317,7 @@ func (e *Engine) keepHouse(ctx context.Context) {
 			continue
 		case <-tick.C:
 		}
+		e.keepGuard(ctx, e.guard.look)
 		e.maintain(ctx, n%5 == 0)
 		if n%600 == 0 {
 			e.tell(ctx, "prune receipts", e.l.PruneReceipts(ctx))
@@ -452,6 +465,10 @@ func (r *runner) pause(ctx context.Context, wait time.Duration) bool {
 // claim fills the queue and says how long to wait when it found too little.
 func (r *runner) claim(ctx context.Context, room int) (n int, wait time.Duration) {
 	e := r.e
+	if e.guard.locked.Load() {
+		e.rounds[r.lane].Add(1)
+		return 0, e.o.Poll
+	}
 	q := ledger.ClaimQuery{
 		Lane: r.lane, Limit: room, Lease: claimLease, Now: e.o.Clock.Now(),
 		Accounts: make(map[string][]string), Channels: make([]string, 0, len(e.senders)),
@@ -530,6 +547,7 @@ func (e *Engine) deliver(lane ledger.Lane, d ledger.Delivery) {
 		return
 	}
 	e.tell(ctx, "start attempt", nil)
+	e.guard.sent.Store(true)
 	e.o.Points(PointSending)
 	began := time.Now()
 	o := e.call(ctx, d, a)

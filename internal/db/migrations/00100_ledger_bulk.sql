@@ -28,6 +28,16 @@ create table account_days (
     primary key (source, day)
 );
 
+-- One row: how far the book has come, against which nodes notice that the
+-- database went back in time (a restored backup), and the lock that follows.
+create table send_state (
+    id        text primary key,              -- 'one'
+    born      text not null,                 -- names this database, its copies too
+    beat      bigint not null,               -- grows while anything is sent
+    locked_at timestamptz,                   -- nothing is sent until released
+    reason    text not null
+);
+
 -- What other rooms may join: how far each delivery is. reached: the reader has
 -- it as far as one can know. settled: nothing more will follow.
 create view delivery_states as
@@ -54,6 +64,7 @@ alter table sms_uplinks drop column handled_by;
 alter table sms_uplinks drop column unit_id;
 alter table sms_uplinks drop column resident_id;
 drop view delivery_states;
+drop table send_state;
 drop table account_days;
 drop table delivery_holds;
 alter table deliveries drop column part;
