@@ -355,26 +355,38 @@ func (t *turn) solved(c desk.Case) (step, error) {
 
 // rate takes 1 to 5 as rating where one was asked for not long ago, and nowhere else.
 func (t *turn) rate(ctx context.Context, rating int, words string) (step, error) {
-	c, found, err := t.newestCase(ctx, func(c desk.Case) bool {
-		asked := c.State == desk.StateHandled || c.State == desk.StateClosed && c.FollowUp != desk.FollowUpUnreachable
-		return asked && c.Rating == 0 && t.lately(c)
-	})
+	c, found, err := t.rateable(ctx)
 	if err != nil {
 		return step{}, err
 	}
 	if !found {
 		return t.other(ctx)
 	}
+	return t.rateCase(c, rating, words), nil
+}
+
+// rateable is the case whose rating was asked for last.
+func (t *turn) rateable(ctx context.Context) (desk.Case, bool, error) {
+	return t.newestCase(ctx, func(c desk.Case) bool {
+		asked := c.State == desk.StateHandled || c.State == desk.StateClosed && c.FollowUp != desk.FollowUpUnreachable
+		return asked && c.Rating == 0 && t.lately(c)
+	})
+}
+
+func (t *turn) rateCase(c desk.Case, rating int, words string) step {
 	return step{write: func(ctx context.Context, tx *db.Tx) (reply, error) {
 		after, err := t.e.Desk.RateTx(ctx, tx, t.by(), c, rating, words)
+		if refusedWith(err, desk.RefusedState) {
+			return t.statusReply(c) // it lives again
+		}
 		if err != nil {
 			return reply{}, err
 		}
-		if after.Rating <= 2 {
+		if after.Rating <= t.company.Settings.LowScore {
 			return t.reply("case.rated_low", wording.Vars{"next_time": t.when(after.PromisedAt)})
 		}
 		return t.reply("case.rated_thanks", wording.Vars{"rating": t.e.Book.Label("satisfaction", itoa(after.Rating))})
-	}}, nil
+	}}
 }
 
 // rating is the classifier's reading of a rating in words.

@@ -29,6 +29,9 @@ func (t *turn) decide(ctx context.Context) (step, error) {
 	if t.read.Emergency {
 		return t.danger(ctx)
 	}
+	if s, ok, err := t.surveyed(ctx); err != nil || ok {
+		return s, err
+	}
 	if run, ok := t.command(); ok {
 		return run(ctx)
 	}

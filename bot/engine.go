@@ -36,6 +36,10 @@ type Deps struct {
 	Knowledge     *articles.Articles // nil: every question goes to a person
 	Media         *media.Store       // nil: pictures and voice are noted and not kept
 	Festivals     calendar.Festivals // the zero value has none
+	// Surveys asks how satisfied residents are; nil: only ratings of cases.
+	Surveys Surveys
+	// Scores reads answers to that; needed with Surveys.
+	Scores *intent.Scores
 	// Outages answers residents from running notices; nil asks nobody.
 	Outages Outages
 	// TemplateResult hears what became of a template message.

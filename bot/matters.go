@@ -372,6 +372,9 @@ func (t *turn) other(ctx context.Context) (step, error) {
 	if found && (t.read.Intent == intent.IntentOther || t.read.Intent == intent.IntentIdentity) {
 		return t.more(c, nil)
 	}
+	if s, ok, err := t.doubtful(ctx); err != nil || ok {
+		return s, err
+	}
 	if s, ok, err := t.unclear(ctx); err != nil || ok {
 		return s, err
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"guanjia/internal/company"
+	"guanjia/internal/conversation"
 	"guanjia/internal/db"
 	"guanjia/internal/estate"
 	"guanjia/internal/ledger"
@@ -17,17 +18,7 @@ import (
 )
 
 // Asked is what somebody was asked last and has not answered to the end.
-type Asked struct {
-	Invitation string
-	CaseID     string // of a question about a case
-	CaseNo     string
-	At         time.Time // when the question was put
-	Low, High  int       // scores that it takes
-	Over       bool      // it takes no answer any more
-	Anonymous  bool      // it is answered on its page only
-	Doubted    bool      // it was asked once already what was meant
-	Answered   bool
-}
+type Asked = conversation.Asked
 
 // askedFor is for how long what was asked may be what a word answers.
 const askedFor = 60 * 24 * time.Hour

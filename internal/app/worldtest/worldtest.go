@@ -207,6 +207,8 @@ func (w *World) join(t testing.TB) {
 	w.Engine = bot.New(bot.Deps{
 		Knowledge: w.Articles,
 		Outages:   w.Notices,
+		Surveys:   w.Surveys,
+		Scores:    scores,
 		Media:     w.Media, Festivals: festivals,
 		DB: w.DB, Clock: w.Clock, Classifier: classifier, Conversations: w.Conversations, Companies: w.Companies, Estate: w.Estate,
 		Desk: w.Desk, Ledger: w.Ledger, Book: w.Book, Calendar: w.Calendar, Log: log,
