@@ -44,6 +44,7 @@ var machineClock = map[string]string{
 	"internal/desk/routes.go":                "age of what is remembered of queues and groups",
 	"internal/jobs/rescue.go":                "heartbeat and lease of a runner",
 	"internal/ledger/ledger.go":              "leases of claims",
+	"internal/ledger/paths.go":               "age of what a claim saw",
 	"internal/ledger/receipts.go":            "leases of look-ups, retries of receipts",
 	"internal/ledger/record.go":              "stale leases",
 	"internal/queue/queue.go":                "pause after Redis went away, stamps inside scripts",
@@ -51,6 +52,8 @@ var machineClock = map[string]string{
 	"internal/wecomapi/tokens.go":            "life of a token, lease of its refresh",
 	"internal/web/console/sessions.go":       "life of a sign-in, as the session library counts it",
 	"notify/deliver/engine.go":               "how long a call took, rates",
+	"notify/deliver/shared.go":               "life of places taken together in a shared rate",
+	"notify/deliver/refusals.go":             "how long a held notice is no news",
 	"notify/deliver/source.go":               "rates and breaker of an account",
 	"notify/stopwatch.go":                    "how long a count took, which decides how long it is kept",
 

@@ -79,6 +79,13 @@ func TestBreakerAndRate(t *testing.T) {
 
 	// Throttled: half, half again, not below a 64th, and slowly back.
 	for range 10 {
+		s.learn(ledger.Outcome{Kind: ledger.Throttled}, now) // of one burst
+	}
+	if s.now != 32 {
+		t.Errorf("rate is %v after a burst of throttled calls, want 32", s.now)
+	}
+	for range 10 {
+		now = now.Add(sameThrottle)
 		s.learn(ledger.Outcome{Kind: ledger.Throttled}, now)
 	}
 	if s.now != 1 {

@@ -53,6 +53,8 @@ const (
 	sameRefusal = 5
 	// slowest: a throttled account keeps at least this part of its rate.
 	slowest = 1.0 / 64
+	// sameThrottle: refusals within it are of one burst.
+	sameThrottle = 500 * time.Millisecond
 	// recovery: the part of the full rate that comes back a second.
 	recovery = 0.05
 	// lookAtDay is how old the count of a day may be.
@@ -141,6 +143,7 @@ type source struct {
 	credits      [2]credit // calm lanes, emergencies
 	share        float64   // of the rate that this node may use alone, 1 while nodes share it
 	raisedAt     time.Time
+	halvedAt     time.Time
 
 	halted  bool // money or stop: emergencies wait too
 	until   time.Time
@@ -363,7 +366,13 @@ func (s *source) gaps() (whole, part time.Duration) {
 	return whole, time.Duration(float64(whole) / (1 - s.reserved))
 }
 
+// halve slows the account down. Calls that were under way together are refused
+// together: that is one sign, not many.
 func (s *source) halve(now time.Time) {
+	if now.Sub(s.halvedAt) < sameThrottle {
+		return
+	}
+	s.halvedAt = now
 	top := s.top()
 	if s.now <= 0 {
 		s.now = top
