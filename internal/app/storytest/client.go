@@ -18,7 +18,11 @@ type Ready struct {
 	Sandbox  string            `json:"sandbox"`
 	APIToken string            `json:"api_token"`
 	Tokens   map[string]string `json:"tokens"`
-	Bot      struct {
+	Console  struct {
+		User     string
+		Password string
+	} `json:"console"`
+	Bot struct {
 		Name string `json:"name"`
 	} `json:"bot"`
 	Queues []struct {

@@ -31,6 +31,8 @@ type Story struct {
 	card    int64
 	seen    int64 // last line of the resident's chat that a step has looked at
 	danger  string
+
+	outage outage
 }
 
 // home and phone of the resident who binds; the sample company has registered them.
