@@ -102,13 +102,28 @@ func (c *Classifier) kindOf(res *Result, r *reading) string {
 // named beside it.
 const alsoShare = 0.45
 
+// A message of few characters whose best intent is less probable than guessing is
+// not understood.
+const (
+	guessing      = 0.25
+	fewCharacters = 5
+)
+
 func (c *Classifier) chooseIntent(res *Result, r *reading, sums []float32) {
 	if r.whole != "" {
 		res.Intent, res.Confidence = r.whole, 0.97
 		return
 	}
-	gs := c.model.head(HeadIntent, sums, func(class string) bool { return class != InDanger })
+	// Nobody is told that he was abusive who used no such word.
+	insults := res.Insult || c.match.anyOfClass(r.hits, "v_insult")
+	gs := c.model.head(HeadIntent, sums, func(class string) bool {
+		return class != InDanger && (class != IntentAbuse || insults)
+	})
 	res.Intent, res.Confidence = gs[0].class, gs[0].p
+	if res.Confidence < guessing && len(r.text) <= fewCharacters {
+		res.Intent = IntentOther
+		return
+	}
 	if g := gs[1]; g.p >= 0.2 && g.p >= alsoShare*gs[0].p && hasMatter(g.class) && hasMatter(res.Intent) {
 		res.Also = append(res.Also, g.class)
 	}

@@ -198,6 +198,20 @@ func (f found) anyOf(patterns []int) bool {
 	return false
 }
 
+// anyOfClass says that a word of the class was found.
+func (m *matcher) anyOfClass(hits []hit, class string) bool {
+	n, ok := slices.BinarySearch(m.names, class)
+	if !ok {
+		return false
+	}
+	for _, h := range hits {
+		if slices.Contains(m.memberOf[h.word], n) {
+			return true
+		}
+	}
+	return false
+}
+
 // hit is one word at a place.
 type hit struct{ word, start, end int }
 

@@ -6,25 +6,34 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Simplified gives the table of traditional characters and their simplified form
-// (data/t2s.yaml), for bot/knowledge, which reads residents' words too.
+// Simplified gives the tables of traditional characters and their simplified form
+// (data/t2s.yaml, t2s-more.yaml), for bot/knowledge, which reads residents' words too.
 func Simplified() (map[rune]rune, error) {
-	raw, err := data.ReadFile("data/t2s.yaml")
+	table := map[rune]rune{}
+	for _, name := range []string{"t2s-more.yaml", "t2s.yaml"} {
+		if err := simplified(name, table); err != nil {
+			return nil, fmt.Errorf("intent: %s: %w", name, err)
+		}
+	}
+	return table, nil
+}
+
+func simplified(name string, table map[rune]rune) error {
+	raw, err := data.ReadFile("data/" + name)
 	if err != nil {
-		return nil, fmt.Errorf("intent: read t2s.yaml: %w", err)
+		return err
 	}
 	var pairs [][]string
 	if err := yaml.Unmarshal(raw, &pairs); err != nil {
-		return nil, fmt.Errorf("intent: t2s.yaml: %w", err)
+		return err
 	}
-	table := map[rune]rune{}
 	for i, p := range pairs {
 		if len(p) != 2 {
-			return nil, fmt.Errorf("intent: t2s.yaml: group %d must have two lines", i+1)
+			return fmt.Errorf("group %d must have two lines", i+1)
 		}
 		from, to := []rune(p[0]), []rune(p[1])
 		if len(from) != len(to) {
-			return nil, fmt.Errorf("intent: t2s.yaml: group %d has lines of %d and %d characters", i+1, len(from), len(to))
+			return fmt.Errorf("group %d has lines of %d and %d characters", i+1, len(from), len(to))
 		}
 		for k := range from {
 			if from[k] != to[k] {
@@ -32,5 +41,5 @@ func Simplified() (map[rune]rune, error) {
 			}
 		}
 	}
-	return table, nil
+	return nil
 }
