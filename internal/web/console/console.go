@@ -178,6 +178,7 @@ type view struct {
 	Notices  bool   // there are pages of notices
 	Import   bool   // residents may be imported
 	Articles bool   // there is a knowledge base
+	Surveys  bool   // there are pages of surveys
 	Data     any
 }
 
