@@ -33,6 +33,7 @@ func (a *App) publicRoutes() http.Handler {
 		a.rooms.api.Routes(r)
 	})
 	r.Mount("/console", a.rooms.console)
+	r.Mount("/h5", a.rooms.h5)
 	r.Get("/", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/console/", http.StatusFound) })
 	return r
 }

@@ -13,9 +13,11 @@ import (
 
 	"guanjia/bot"
 	"guanjia/bot/intent"
+	"guanjia/bot/knowledge"
 	"guanjia/bot/wechat"
 	"guanjia/bot/workgroup"
 	"guanjia/bot/workgroup/wecom"
+	"guanjia/internal/articles"
 	"guanjia/internal/calendar"
 	"guanjia/internal/company"
 	"guanjia/internal/config"
@@ -31,6 +33,7 @@ import (
 	"guanjia/internal/staff"
 	"guanjia/internal/web/api"
 	"guanjia/internal/web/console"
+	"guanjia/internal/web/h5"
 	"guanjia/internal/wechatapi"
 	"guanjia/internal/wecomapi"
 	"guanjia/internal/wording"
@@ -38,6 +41,7 @@ import (
 	"guanjia/notify/deliver"
 	"guanjia/notify/official"
 	"guanjia/notify/sms"
+	"guanjia/notify/survey"
 	"guanjia/templates"
 )
 
@@ -61,6 +65,9 @@ type rooms struct {
 	desk          *desk.Desk
 	register      *register.Register
 	notices       *notify.Notices
+	surveys       *survey.Surveys
+	articles      *articles.Articles
+	scores        *intent.Scores
 	noticeDesk    *workgroup.NoticeDesk
 	engine        *bot.Engine
 	sender        *deliver.Engine
@@ -73,6 +80,7 @@ type rooms struct {
 	smsReports http.Handler
 	api        *api.API
 	console    http.Handler
+	h5         http.Handler
 }
 
 func (a *App) openRooms(s *company.Sealer) (stores, error) {
@@ -144,6 +152,9 @@ func (a *App) build(ctx context.Context) (*rooms, error) {
 	if err := a.buildNotices(r); err != nil {
 		return nil, err
 	}
+	if err := a.buildSurveys(r); err != nil {
+		return nil, err
+	}
 	if err := a.buildBot(r, calendars); err != nil {
 		return nil, err
 	}
@@ -167,6 +178,27 @@ func (a *App) buildNotices(r *rooms) (err error) {
 	return nil
 }
 
+func (a *App) buildSurveys(r *rooms) (err error) {
+	if r.scores, err = intent.LoadScores(); err != nil {
+		return fmt.Errorf("words for scores: %w", err)
+	}
+	r.surveys, err = survey.New(survey.Deps{
+		DB: a.db, Clock: a.o.Clock, Ledger: r.ledger, Estate: r.estate, Staff: r.staff, Companies: r.companies, Conversations: r.conversations,
+		Desk: r.desk, Queues: r.queues, Jobs: r.jobs, Book: r.book, Files: templates.FS(), Sealer: r.sealer, Outages: r.notices,
+		Score: func(text string) survey.Reading {
+			said := r.scores.Read(text)
+			return survey.Reading{Score: said.Value, Words: said.Words, Sure: said.Value > 0}
+		},
+		PublicURL: a.o.Config.PublicURL, Log: a.log, Points: a.o.Points,
+	})
+	if err != nil {
+		return err
+	}
+	r.surveys.Handle(r.jobs)
+	r.desk.Listen(r.surveys)
+	return nil
+}
+
 func (a *App) buildBot(r *rooms, calendars *calendars) error {
 	classifier, err := intent.New()
 	if err != nil {
@@ -176,9 +208,13 @@ func (a *App) buildBot(r *rooms, calendars *calendars) error {
 	if err != nil {
 		return err
 	}
+	matcher, err := knowledge.New()
+	if err != nil {
+		return fmt.Errorf("knowledge: %w", err)
+	}
+	r.articles = articles.New(articles.Deps{DB: a.db, Clock: a.o.Clock, Book: r.book, Staff: r.staff, Estate: r.estate, Matcher: matcher})
 	r.engine = bot.New(bot.Deps{
-		Outages: r.notices,
-		Media:   r.media, Festivals: festivals,
+		Knowledge: r.articles, Outages: r.notices, Surveys: r.surveys, Scores: r.scores, Media: r.media, Festivals: festivals,
 		DB: a.db, Clock: a.o.Clock, Classifier: classifier, Conversations: r.conversations, Companies: r.companies, Estate: r.estate,
 		Desk: r.desk, Ledger: r.ledger, Book: r.book, Calendar: calendars.of, Log: a.log, Points: a.o.Points,
 		TemplateResult: func(ctx context.Context, accountID, openID, msgID, status string) error {
@@ -218,7 +254,8 @@ func (a *App) buildSenders(r *rooms) error {
 	if c.Sandbox {
 		base = c.SMSURL
 	}
-	r.sms, err = sms.New(sms.Options{Base: base, Directory: r.companies, Ledger: r.ledger, DB: a.db, Clock: a.o.Clock, Logger: a.log})
+	r.sms, err = sms.New(sms.Options{Base: base, Directory: r.companies, Ledger: r.ledger, DB: a.db, Clock: a.o.Clock, Logger: a.log,
+		OnUplink: sms.Uplinks(r.estate, r.surveyAnswers(), sms.OptOut(r.estate))})
 	if err != nil {
 		return err
 	}
@@ -243,7 +280,7 @@ func (a *App) buildSenders(r *rooms) error {
 			a.log.Error("work-group bot needs a person", "bot", alarm.BotID, "reason", alarm.Reason)
 		},
 	})
-	words := official.Options{API: r.wechatDoor, Directory: r.companies, Windows: r.conversations, Clock: a.o.Clock,
+	words := official.Options{API: r.wechatDoor, Directory: r.companies, Windows: r.conversations, Clock: a.o.Clock, Link: r.surveys.Link,
 		NotFollowing: func(ctx context.Context, accountID, openID string) {
 			if err := r.conversations.SetFollowing(ctx, accountID, openID, false, a.o.Clock.Now()); err != nil {
 				a.log.WarnContext(ctx, "resident who left not noted", "error", err)
@@ -255,11 +292,23 @@ func (a *App) buildSenders(r *rooms) error {
 		senders = append(senders, wecom.NewCardSender(r.channel, router.Cards(), wecom.DefaultHintEvery), wecom.NewTextSender(r.channel))
 	}
 	r.sender = deliver.New(r.ledger, senders, deliver.Options{Clock: a.o.Clock, Logger: a.log, Registry: a.metrics, Points: a.o.Points,
+		Rates: deliver.Limits(r.companies), Redis: a.rdb, StateFile: a.stateFile(),
 		Alarm: func(ctx context.Context, alarm deliver.Alarm) {
 			a.log.ErrorContext(ctx, "vendor account stopped or back", "channel", alarm.Channel, "account", alarm.AccountID, "kind", string(alarm.Kind), "code", alarm.Code, "stopped", alarm.Open)
 			r.notices.Trouble(ctx, alarm)
 		}})
 	return nil
+}
+
+// stateFile keeps how far this node saw the database come, beside its spool and
+// not in it: every file there is a message.
+func (a *App) stateFile() string { return strings.TrimSuffix(a.spoolDir(), "/") + ".beat" }
+
+// surveyAnswers takes answers by SMS for the surveys.
+func (r *rooms) surveyAnswers() sms.UplinkHandler {
+	return sms.UplinkHandler{Name: "survey", Take: func(ctx context.Context, tx *db.Tx, u sms.Uplink, _ []estate.Resident) (bool, error) {
+		return r.surveys.UplinkTx(ctx, tx, survey.Uplink{CompanyID: u.CompanyID, AccountID: u.AccountID, Phone: u.Phone, Content: u.Content})
+	}}
 }
 
 // wechatBases are the addresses that stand in for WeChat's own.
@@ -366,13 +415,18 @@ func (w webhooks) WebhookKey(ctx context.Context, companyID, _, chatID string) (
 func (a *App) buildWeb(r *rooms) error {
 	r.smsReports = r.sms
 	r.api = api.New(api.Deps{DB: a.db, Desk: r.desk, Estate: r.estate, Staff: r.staff, Queues: r.queues, Book: r.book, Log: a.log,
-		Register: r.register, Notices: r.notices})
-	pages, err := console.New(console.Deps{Notices: r.notices, Register: r.register, Estate: r.estate, DB: a.db, Clock: a.o.Clock, Desk: r.desk, Staff: r.staff, Queues: r.queues, Companies: r.companies,
+		Register: r.register, Notices: r.notices, Articles: r.articles, Surveys: r.surveys})
+	pages, err := console.New(console.Deps{Notices: r.notices, Register: r.register, Surveys: r.surveys, Articles: r.articles, Estate: r.estate, DB: a.db, Clock: a.o.Clock, Desk: r.desk, Staff: r.staff, Queues: r.queues, Companies: r.companies,
 		Media: r.media, Book: r.book, Log: a.log, Files: templates.Web(), Secure: !a.o.Config.Sandbox})
 	if err != nil {
 		return err
 	}
 	r.console = pages.Handler()
+	residents, err := h5.New(h5.Deps{Surveys: r.surveys, Book: r.book, Log: a.log, Files: templates.Web()})
+	if err != nil {
+		return err
+	}
+	r.h5 = residents.Handler()
 	return nil
 }
 
@@ -422,6 +476,9 @@ func (a *App) startWorker(ctx context.Context, r *rooms) error {
 	}
 	if err := r.notices.Ensure(ctx); err != nil {
 		return fmt.Errorf("start notices: %w", err)
+	}
+	if err := r.surveys.Ensure(ctx); err != nil {
+		return fmt.Errorf("start surveys: %w", err)
 	}
 	if err := r.noticeDesk.Ensure(ctx, r.jobs); err != nil {
 		return fmt.Errorf("start notices of work groups: %w", err)

@@ -30,7 +30,7 @@ var floors = map[string]int{
 	"internal/wording": records, "internal/wechatapi": records, "internal/wecomapi": records,
 
 	"internal/queue": domain, "internal/estate": domain, "internal/staff": domain, "internal/calendar": domain,
-	"internal/desk": domain, "internal/register": domain,
+	"internal/desk": domain, "internal/register": domain, "internal/articles": domain,
 
 	"bot": cases, "notify": cases, "notify/deliver": cases, "notify/official": cases, "notify/sms": cases, "notify/survey": cases,
 
@@ -54,7 +54,11 @@ var beside = map[string][]string{
 	"internal/conversation": {"internal/wording"},
 	// Cases and registers stand on the other rooms of the domain.
 	"internal/desk":     {"internal/queue", "internal/estate", "internal/staff", "internal/calendar"},
-	"internal/register": {"internal/queue", "internal/estate", "internal/staff", "internal/calendar"},
+	// Articles ask who may approve them and whether their place exists.
+	"internal/articles": {"internal/estate", "internal/staff"},
+	// Both leaves read residents' words: one table of traditional characters, one
+	// way of fitting weights.
+	"bot/knowledge": {"bot/intent"},
 	// A family: senders know the types of the engine that runs them.
 	"notify":          {"notify/deliver"},
 	"notify/official": {"notify", "notify/deliver"},
