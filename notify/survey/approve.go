@@ -27,7 +27,6 @@ func (s *Surveys) Compose(ctx context.Context, by By, d Draft) (Survey, error) {
 	err = s.DB.InTx(ctx, "survey.compose", func(ctx context.Context, tx *db.Tx) error {
 		out = Survey{ID: db.NewID(), CompanyID: by.CompanyID, State: Drafted, Author: by.UserID, AuthorName: by.Name, CreatedAt: Time{Time: s.now()}, version: 1}
 		x.into(&out)
-		storable(&out)
 		number, err := nextNoTx(ctx, tx, by.CompanyID)
 		if err != nil {
 			return err
@@ -40,17 +39,6 @@ func (s *Surveys) Compose(ctx context.Context, by By, d Draft) (Survey, error) {
 		return s.recordTx(ctx, tx, out, by, "drafted", out.Title)
 	})
 	return out, err
-}
-
-// storable keeps a draft whose kind or count nobody knows within what the table
-// takes; its problems say what is wrong.
-func storable(x *Survey) {
-	if k := Kind(x.Kind); k != Periodic && k != Event {
-		x.Kind = string(Periodic)
-	}
-	if x.Count != CountPerson && x.Count != CountHome {
-		x.Count = CountPerson
-	}
 }
 
 // Revise replaces what a draft says.
@@ -73,7 +61,6 @@ func (s *Surveys) Revise(ctx context.Context, by By, id string, d Draft) (Survey
 		// Who revised it has written it: he does not approve it.
 		out.Author, out.AuthorName = by.UserID, by.Name
 		x.into(out)
-		storable(out)
 		if err := updateTx(ctx, tx, out); err != nil {
 			return err
 		}
@@ -202,7 +189,6 @@ func (s *Surveys) stillProblems(ctx context.Context, by By, was Survey, x *exami
 	err := s.DB.InTx(ctx, "survey.refuse", func(ctx context.Context, tx *db.Tx) error {
 		out = was
 		x.into(&out)
-		storable(&out)
 		if err := updateTx(ctx, tx, &out); err != nil {
 			return err
 		}

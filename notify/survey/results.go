@@ -59,7 +59,8 @@ type cell struct {
 // cells sums the counts of a survey by category, score and one further column.
 func (s *Surveys) cells(ctx context.Context, surveyID, column, where string, args ...any) ([]cell, error) {
 	rows, err := s.DB.QueryContext(ctx, `
-		SELECT category, `+column+` AS k, score, sum(n) FROM survey_counts WHERE survey_id = $1`+where+` GROUP BY category, `+column+`, score`, append([]any{surveyID}, args...)...)
+		SELECT category, k, score, sum(n) FROM (SELECT category, `+column+` AS k, score, n FROM survey_counts WHERE survey_id = $1`+where+`) c
+		GROUP BY category, k, score`, append([]any{surveyID}, args...)...)
 	if err != nil {
 		return nil, fmt.Errorf("survey: read counts: %w", err)
 	}

@@ -37,7 +37,7 @@ func scanSurvey(row interface{ Scan(...any) error }) (Survey, error) {
 	var (
 		x                         Survey
 		draft, known, form, count string
-		anonymous                 bool
+		anonymous                 bool // as the draft says
 		times                     [7]db.Time
 	)
 	err := row.Scan(&x.ID, &x.CompanyID, &x.No, &x.ProjectID, &x.Kind, &x.State, &anonymous, &count, &draft, &known, &form, &x.Author, &x.AuthorName,
@@ -45,7 +45,7 @@ func scanSurvey(row interface{ Scan(...any) error }) (Survey, error) {
 	if err != nil {
 		return Survey{}, err
 	}
-	held, kind := x.facts.held, x.Kind
+	held := x.facts.held
 	if err := json.Unmarshal([]byte(draft), &x.Draft); err != nil {
 		return Survey{}, fmt.Errorf("decode draft: %w", err)
 	}
@@ -55,7 +55,7 @@ func scanSurvey(row interface{ Scan(...any) error }) (Survey, error) {
 	if x.Form, err = decodeForm(form); err != nil {
 		return Survey{}, err
 	}
-	x.facts.held, x.Kind, x.Anonymous, x.Count = held, kind, anonymous, count
+	x.facts.held = held
 	x.CreatedAt, x.ApprovedAt, x.StartsAt, x.EndsAt = Time{Time: times[0].Time}, Time{Time: times[1].Time}, Time{Time: times[2].Time}, Time{Time: times[3].Time}
 	x.StartedAt, x.RemindAt, x.ClosedAt = Time{Time: times[4].Time}, Time{Time: times[5].Time}, Time{Time: times[6].Time}
 	x.show()
@@ -139,7 +139,7 @@ func insertTx(ctx context.Context, tx *db.Tx, x Survey, number int64, standing s
 			author, author_name, approved_by, approver_name, held, created_at, approved_at, starts_at, ends_at, started_at, version)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, '', '', false, $17, $18, $19, $20, $21, 1)
 		ON CONFLICT DO NOTHING`,
-		x.ID, x.CompanyID, x.No, number, x.ProjectID, x.Kind, string(x.State), standing, x.Anonymous, x.Count, encode(x.Draft), encode(x.facts),
+		x.ID, x.CompanyID, x.No, number, x.ProjectID, kindColumn(x), string(x.State), standing, x.Anonymous, countColumn(x), encode(x.Draft), encode(x.facts),
 		encodeForm(x.Form), x.Form.ID(), x.Author, x.AuthorName, db.At(x.CreatedAt.Time), db.At(x.ApprovedAt.Time), db.At(x.StartsAt.Time),
 		db.At(x.EndsAt.Time), db.At(x.StartedAt.Time))
 	if err != nil {
@@ -147,6 +147,23 @@ func insertTx(ctx context.Context, tx *db.Tx, x Survey, number int64, standing s
 	}
 	n, err := res.RowsAffected()
 	return n == 1, err
+}
+
+// kindColumn and countColumn keep a draft whose kind or count nobody knows
+// within what the table takes; the draft keeps what was written, and its
+// problems say what is wrong.
+func kindColumn(x Survey) string {
+	if k := Kind(x.Kind); k == Event || k.Standing() && x.State != Drafted {
+		return x.Kind
+	}
+	return string(Periodic)
+}
+
+func countColumn(x Survey) string {
+	if x.Count == CountHome {
+		return CountHome
+	}
+	return CountPerson
 }
 
 // errStale: another hand changed the survey since it was read.
@@ -159,7 +176,7 @@ func updateTx(ctx context.Context, tx *db.Tx, x *Survey) error {
 			author = $12, author_name = $13, approved_by = $14, approver_name = $15, held = $16, approved_at = $17, starts_at = $18, ends_at = $19,
 			started_at = $20, remind_at = $21, closed_at = $22, version = version + 1
 		WHERE id = $1 AND version = $2`,
-		x.ID, x.version, x.ProjectID, x.Kind, string(x.State), x.Anonymous, x.Count, encode(x.Draft), encode(x.facts), encodeForm(x.Form), x.Form.ID(),
+		x.ID, x.version, x.ProjectID, kindColumn(*x), string(x.State), x.Anonymous, countColumn(*x), encode(x.Draft), encode(x.facts), encodeForm(x.Form), x.Form.ID(),
 		x.Author, x.AuthorName, x.ApprovedBy, x.ApproverName, x.facts.held, db.At(x.ApprovedAt.Time), db.At(x.StartsAt.Time), db.At(x.EndsAt.Time),
 		db.At(x.StartedAt.Time), db.At(x.RemindAt.Time), db.At(x.ClosedAt.Time))
 	if err != nil {
