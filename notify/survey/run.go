@@ -13,6 +13,7 @@ import (
 	"guanjia/internal/db"
 	"guanjia/internal/jobs"
 	"guanjia/internal/ledger"
+	"guanjia/internal/wording"
 )
 
 // Jobs of surveys. One job looks after a survey from approval to its end; one
@@ -135,11 +136,12 @@ func (s *Surveys) stepOnce(ctx context.Context, id string) (time.Duration, error
 	if err := s.hold(ctx, x, false); err != nil {
 		return 0, err
 	}
-	w := &wave{s: s, id: x.ID, sign: "", project: x.ProjectName, now: now}
+	w := &wave{s: s, id: x.ID, now: now}
+	sign := ""
 	if acc, ok := dir.SMSOf(c.ID); ok {
-		w.smsAccount, w.sign = acc.ID, acc.Sign
+		w.smsAccount, sign = acc.ID, acc.Sign
 	}
-	w.texts, _ = s.render(c, x.Draft, x.ProjectName, w.sign)
+	w.texts, _ = s.render(c, x.Draft, x.ProjectName, sign)
 	if w.troubled, w.all, err = s.troubled(ctx, x.CompanyID, x.ProjectID); err != nil {
 		return 0, err
 	}
@@ -196,8 +198,6 @@ func (s *Surveys) hold(ctx context.Context, x Survey, held bool) error {
 type wave struct {
 	s          *Surveys
 	id         string
-	project    string
-	sign       string
 	smsAccount string
 	texts      texts4
 	troubled   []string
@@ -213,7 +213,7 @@ func (w *wave) lock(ctx context.Context, tx *db.Tx) (Survey, bool, error) {
 
 // send makes deliveries of the invitations that wait, save those in buildings
 // with trouble, by one statement a channel, and says how many still wait. Who
-// was muted since the approval is skipped.
+// was muted or opted out since the approval is skipped.
 func (w *wave) send(ctx context.Context) (waiting int, err error) {
 	err = w.s.DB.InTx(ctx, "survey.send", func(ctx context.Context, tx *db.Tx) error {
 		waiting = 0
@@ -228,7 +228,8 @@ func (w *wave) send(ctx context.Context) (waiting int, err error) {
 		if any == 0 && x.State == Running {
 			return nil
 		}
-		if x.State == Approved {
+		started := x.State == Approved
+		if started {
 			x.State, x.StartedAt = Running, Time{Time: w.now}
 			if x.RemindAfterDays != nil && *x.RemindAfterDays > 0 {
 				x.RemindAt = Time{Time: w.now.AddDate(0, 0, *x.RemindAfterDays)}
@@ -245,7 +246,7 @@ func (w *wave) send(ctx context.Context) (waiting int, err error) {
 			x.facts.LastSent = w.now
 		}
 		waiting = any - int(gone)
-		if gone > 0 || waiting > 0 {
+		if gone > 0 || started {
 			if err := w.s.recountTx(ctx, tx, x); err != nil {
 				return err
 			}
@@ -267,6 +268,17 @@ func (w *wave) askTx(ctx context.Context, tx *db.Tx, x Survey) (int64, error) {
 	if gone, err = res.RowsAffected(); err != nil {
 		return 0, err
 	}
+	outs, outArgs := w.s.Estate.OptedOut(x.CompanyID, optOutClass, 2)
+	if res, err = tx.ExecContext(ctx, `
+		UPDATE survey_invitations SET state = 'skipped', skip_code = '`+SkipOptOut+`'
+		WHERE survey_id = $1 AND state = 'waiting' AND resident_id || ':' || channel IN (`+outs+`)`, append([]any{x.ID}, outArgs...)...); err != nil {
+		return 0, fmt.Errorf("survey: skip who opted out: %w", err)
+	}
+	left, err := res.RowsAffected()
+	if err != nil {
+		return 0, err
+	}
+	gone += left
 	args := []any{x.ID, db.At(w.now)}
 	where := ""
 	switch {
@@ -291,11 +303,7 @@ func (w *wave) askTx(ctx context.Context, tx *db.Tx, x Survey) (int64, error) {
 		return gone, nil
 	}
 	for _, ch := range x.Channels {
-		b := w.bulk(x, ch, RefSurvey, "", w.texts.sms.Purpose, w.texts.sms.Params, w.texts.tmpl.Data)
-		b.Text = w.texts.tmpl.Text
-		if ch == ChannelSMS {
-			b.Text = w.texts.sms.Text
-		}
+		b := bulk(x, ch, RefSurvey, w.texts.sms, w.texts.tmpl)
 		b.Rows, b.Args = w.rows(ch, `asked_at = $4`, prefixOf(ch, false)), []any{x.ID, ch, w.smsAccount, db.At(w.now)}
 		if _, err := w.s.Ledger.PutBulkTx(ctx, tx, b); err != nil {
 			return 0, err
@@ -306,17 +314,13 @@ func (w *wave) askTx(ctx context.Context, tx *db.Tx, x Survey) (int64, error) {
 
 // bulk is what all deliveries of a channel have in common. A class of its own
 // keeps them from being sent again when nobody knows what became of them.
-func (w *wave) bulk(x Survey, ch, ref, _ string, _ string, params, fields map[string]string) ledger.Bulk {
+func bulk(x Survey, ch, ref string, sms wording.SMS, tmpl wording.Message) ledger.Bulk {
 	b := ledger.Bulk{
-		CompanyID: x.CompanyID, Channel: ch, Lane: ledger.LaneBulk, Class: ledger.ClassSurvey, RefKind: ref, RefID: x.ID, ValidUntil: x.EndsAt.Time,
-		Payload: map[string]any{"purpose": purposeInvite, "fields": fields, "link": linkPayload{Expires: x.EndsAt.Unix()}},
+		CompanyID: x.CompanyID, Channel: ch, Lane: ledger.LaneBulk, Class: ledger.ClassSurvey, RefKind: ref, RefID: x.ID, ValidUntil: x.EndsAt.Time, Text: tmpl.Text,
+		Payload: map[string]any{"purpose": tmpl.Purpose, "fields": tmpl.Data, "link": linkPayload{Expires: x.EndsAt.Unix()}},
 	}
 	if ch == ChannelSMS {
-		purpose := purposeInvite
-		if ref == RefReminder {
-			purpose = purposeRemind
-		}
-		b.Payload = map[string]any{"purpose": purpose, "params": params}
+		b.Text, b.Payload = sms.Text, map[string]any{"purpose": sms.Purpose, "params": sms.Params}
 	}
 	return b
 }
@@ -367,11 +371,7 @@ func (w *wave) remind(ctx context.Context) (next time.Duration, err error) {
 			return err
 		}
 		for _, ch := range x.Channels {
-			b := w.bulk(x, ch, RefReminder, "", "", w.texts.remindSMS.Params, w.texts.remindTmpl.Data)
-			b.Text = w.texts.remindTmpl.Text
-			if ch == ChannelSMS {
-				b.Text = w.texts.remindSMS.Text
-			}
+			b := bulk(x, ch, RefReminder, w.texts.remindSMS, w.texts.remindTmpl)
 			b.Rows, b.Args = w.rows(ch, `reminded_at = $4`, prefixOf(ch, true)), []any{x.ID, ch, w.smsAccount, db.At(w.now)}
 			if _, err := w.s.Ledger.PutBulkTx(ctx, tx, b); err != nil {
 				return err

@@ -95,7 +95,7 @@ func New(d Deps) (*Surveys, error) {
 // textKeys are the texts that are used by a computed name.
 var textKeys = []string{
 	"surveys.alarm_unasked", "surveys.alarm_stalled", "surveys.scope_unknown", "surveys.scope_bad", "surveys.scope_nobody",
-	"surveys.refused_not_found", "surveys.refused_forbidden", "surveys.refused_own", "surveys.refused_problems", "surveys.refused_state",
+	"surveys.refused_not_found", "surveys.refused_forbidden", "surveys.refused_problems", "surveys.refused_state",
 	"survey.page_done", "survey.page_over", "survey.page_unknown",
 }
 
@@ -232,7 +232,6 @@ func hoursEnd(at time.Time, to string) time.Time {
 const (
 	refusedNotFound  = notify.RefusedNotFound
 	refusedForbidden = notify.RefusedForbidden
-	refusedOwn       = notify.RefusedOwn
 	refusedProblems  = notify.RefusedProblems
 	refusedState     = notify.RefusedState
 )

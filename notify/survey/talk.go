@@ -26,13 +26,37 @@ const askedFor = 60 * 24 * time.Hour
 // LastAsked gives what the reader behind an address (openid or phone) was asked
 // last: whoever says a number answers the last question.
 func (s *Surveys) LastAsked(ctx context.Context, q querier, companyID, address string) (Asked, bool, error) {
-	i, ok, err := oneInvitation(ctx, q, `i.company_id = $1 AND i.address = $2 AND i.asked_at IS NOT NULL AND i.talked_at > $3
+	if address == "" {
+		return Asked{}, false, nil
+	}
+	return s.lastAsked(ctx, q, `i.address = $3`, companyID, address)
+}
+
+func (s *Surveys) lastAsked(ctx context.Context, q querier, whose, companyID, who string) (Asked, bool, error) {
+	i, ok, err := oneInvitation(ctx, q, `i.company_id = $1 AND i.asked_at IS NOT NULL AND i.talked_at > $2 AND `+whose+`
 		AND (i.state = 'asked' OR i.state = 'over' OR (i.state = 'answered' AND i.asking <> '')) ORDER BY i.talked_at DESC, i.id DESC LIMIT 1`,
-		companyID, address, db.At(s.now().Add(-askedFor)))
-	if err != nil || !ok || address == "" {
+		companyID, db.At(s.now().Add(-askedFor)), who)
+	if err != nil || !ok {
 		return Asked{}, false, err
 	}
 	return s.asked(ctx, q, i)
+}
+
+// askedBySMS is what a phone was asked last: by SMS from the first, or after the
+// ways within WeChat to its owner had failed.
+func (s *Surveys) askedBySMS(ctx context.Context, tx *db.Tx, u Uplink) (Asked, bool, error) {
+	a, ok, err := s.LastAsked(ctx, tx, u.CompanyID, u.Phone)
+	if err != nil || ok {
+		return a, ok, err
+	}
+	if a, ok, err = s.answeredBefore(ctx, tx, u); err != nil || ok {
+		return a, ok, err
+	}
+	r, ok, err := s.Estate.ResidentByPhone(ctx, tx, u.CompanyID, u.Phone)
+	if err != nil || !ok {
+		return Asked{}, false, err
+	}
+	return s.lastAsked(ctx, tx, `i.person = $3`, u.CompanyID, r.ID)
 }
 
 // OfMenu gives what a button's number is about, and the score that it says. The
@@ -229,7 +253,7 @@ type Uplink struct {
 }
 
 // refuses are the words that end all SMS of choice.
-var refuses = []string{"r", "td", "t", "退订", "拒收", "n"}
+var refuses = []string{"r", "td", "退订", "拒收"}
 
 // UplinkTx takes an answer by SMS, bound by phone to the question that was sent
 // there last. taken tells whether it was one for surveys; words of a stranger,
@@ -240,15 +264,9 @@ func (s *Surveys) UplinkTx(ctx context.Context, tx *db.Tx, u Uplink) (taken bool
 	if slices.Contains(refuses, strings.ToLower(said)) {
 		return s.refusedTx(ctx, tx, u)
 	}
-	a, ok, err := s.LastAsked(ctx, tx, u.CompanyID, u.Phone)
-	if err != nil {
+	a, ok, err := s.askedBySMS(ctx, tx, u)
+	if err != nil || !ok {
 		return false, err
-	}
-	if !ok {
-		a, ok, err = s.answeredBefore(ctx, tx, u)
-		if err != nil || !ok {
-			return false, err
-		}
 	}
 	if a.Over || a.Anonymous {
 		return true, nil

@@ -11,6 +11,7 @@ import (
 	"guanjia/internal/app/worldtest"
 	"guanjia/internal/db"
 	"guanjia/internal/desk"
+	"guanjia/internal/estate"
 	"guanjia/internal/ledger"
 	"guanjia/internal/staff"
 	"guanjia/notify"
@@ -274,4 +275,10 @@ func hasProblem(list []survey.Problem, field string) bool {
 		}
 	}
 	return false
+}
+
+func (h *house) scope() estate.Scope { return estate.Scope{ProjectID: h.Sample.Project.ID} }
+
+func (h *house) options() estate.AudienceOptions {
+	return estate.AudienceOptions{OptOutClass: "survey", Channels: []string{"template", "sms"}}
 }
