@@ -255,7 +255,7 @@ func (a *App) buildSenders(r *rooms) error {
 		base = c.SMSURL
 	}
 	r.sms, err = sms.New(sms.Options{Base: base, Directory: r.companies, Ledger: r.ledger, DB: a.db, Clock: a.o.Clock, Logger: a.log,
-		OnUplink: sms.Uplinks(r.estate, r.surveyAnswers(), sms.OptOut(r.estate))})
+		OnUplink: sms.Uplinks(r.estate, sms.OptOut(r.estate), r.surveyAnswers())})
 	if err != nil {
 		return err
 	}

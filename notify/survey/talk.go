@@ -12,7 +12,6 @@ import (
 	"guanjia/internal/company"
 	"guanjia/internal/conversation"
 	"guanjia/internal/db"
-	"guanjia/internal/estate"
 	"guanjia/internal/ledger"
 	"guanjia/internal/wording"
 )
@@ -252,18 +251,13 @@ type Uplink struct {
 	CompanyID, AccountID, Phone, Content string
 }
 
-// refuses are the words that end all SMS of choice.
-var refuses = []string{"r", "td", "退订", "拒收"}
-
 // UplinkTx takes an answer by SMS, bound by phone to the question that was sent
 // there last. taken tells whether it was one for surveys; words of a stranger,
-// and of somebody who was asked nothing, are not. What it writes is in the
+// and of somebody who was asked nothing, are not. Whoever takes 「拒收请回复R」
+// must have been asked before. What it writes is in the
 // transaction that marks the SMS as handled, so it counts once.
 func (s *Surveys) UplinkTx(ctx context.Context, tx *db.Tx, u Uplink) (taken bool, err error) {
 	said := strings.TrimSpace(u.Content)
-	if slices.Contains(refuses, strings.ToLower(said)) {
-		return s.refusedTx(ctx, tx, u)
-	}
 	a, ok, err := s.askedBySMS(ctx, tx, u)
 	if err != nil || !ok {
 		return false, err
@@ -291,14 +285,6 @@ func (s *Surveys) answeredBefore(ctx context.Context, tx *db.Tx, u Uplink) (Aske
 		return Asked{}, false, err
 	}
 	return s.asked(ctx, tx, i)
-}
-
-func (s *Surveys) refusedTx(ctx context.Context, tx *db.Tx, u Uplink) (bool, error) {
-	r, ok, err := s.Estate.ResidentByPhone(ctx, tx, u.CompanyID, u.Phone)
-	if err != nil || !ok {
-		return ok, err
-	}
-	return true, s.Estate.OptOutTx(ctx, tx, u.CompanyID, r.ID, estate.AudienceSMS, estate.OptOutAll, "uplink")
 }
 
 // unclearTx asks by SMS, once, what was meant, where the company has a text for
