@@ -5,7 +5,7 @@ import { get, post, seg, emit, on, Feed } from "./api.js";
 import { $, h, toast, complain, clockText, avatar, markdown, link, Thread, composer, chip, fill, arrows, readBase64, remember, recall } from "./dom.js";
 
 const caseNo = /#(\d{6,9})(?!\d)/;
-const commands = /^\s*(接单|完成|转派|撤回|我的|待接单|帮助|绑定|通知)/;
+const commands = /^\s*(接单|完成|转派|撤回|我的|待接单|帮助|绑定|通知|确认发送|取消|暂停|继续|补批|进度|电话名单|我来打|已电话)/;
 
 export function groupPane(state) {
   const field = $("group-text");
@@ -206,6 +206,7 @@ export function groupPane(state) {
   function watch() {
     watchers.forEach((w) => w.stop());
     watchers = groups.map((g) => new Feed(`groups/${seg(g.chatid)}/chat`, {}, (items, first) => {
+      emit("heard", { chatid: g.chatid, items });
       if (first || room?.key === g.chatid) return;
       const n = items.filter((i) => i.from?.kind !== "member").length;
       if (!n) return;
