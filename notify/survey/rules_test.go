@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"guanjia/internal/app/sample"
+	"guanjia/internal/app/worldtest"
 	"guanjia/internal/db"
 	"guanjia/internal/desk"
 	"guanjia/internal/estate"
@@ -614,4 +615,22 @@ func TestARunningSurveyKeepsItsVersion(t *testing.T) {
 			t.Error("the changed questionnaire has the old version's id")
 		}
 	})
+}
+
+// Carriers refuse 问卷 and 调查 in a notification: the SMS is neutral whatever the
+// survey is called.
+func TestAnSMSAsksNeutrally(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, worldtest.Embedded(t))
+	d := halfYear()
+	d.Title = "2026年上半年满意度调查"
+	s := h.compose(t, d)
+	if len(s.Problems) > 0 || strings.Contains(s.Preview.SMS, "调查") || !strings.Contains(s.Preview.SMS, "2026年上半年服务评价") || !strings.Contains(s.Preview.Template, d.Title) || s.Segments != 1 {
+		t.Errorf("%d segments %q / %q: %v", s.Segments, s.Preview.SMS, s.Preview.Template, s.Problems)
+	}
+	// A text that the catalogue does not mark is refused.
+	tpl, ok := h.Book.SMSTemplateOf("notice_planned")
+	if !ok || tpl.Survey {
+		t.Error("a notice is marked as a question")
+	}
 }
