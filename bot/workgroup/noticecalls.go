@@ -41,7 +41,7 @@ func (n *NoticeDesk) callText(ctx context.Context, q *request, x notify.Notice) 
 	texts.add("group.notice_calls_head", "no", x.No, "title", titleOf(x), "count", strconv.Itoa(count))
 	full := q.Chat.Single && q.member.May(staff.RightReply)
 	for _, h := range homes {
-		texts.add("group.notice_calls_line", "unit", h.Unit, "who", people(h.Residents, full), "why", reasons(h.Reasons), "state", n.callState(h))
+		texts.add("group.notice_calls_line", "unit", h.Unit, "who", people(h.Residents, full), "why", n.reasons(h.Reasons), "state", n.callState(h))
 	}
 	if count > len(homes) {
 		texts.add("group.notice_calls_more", "count", strconv.Itoa(count-len(homes)))
@@ -108,10 +108,14 @@ func maskPhone(s string) string {
 	return s[:3] + "****" + s[len(s)-4:]
 }
 
-func reasons(list []notify.Reason) string {
+func (n *NoticeDesk) reasons(list []notify.Reason) string {
 	var parts []string
 	for _, r := range list {
-		parts = append(parts, r.Text)
+		if r.Channel == "" {
+			parts = append(parts, r.Text)
+			continue
+		}
+		parts = append(parts, n.d.Book.Label("channel", r.Channel)+"："+r.Text)
 	}
 	return strings.Join(parts, "；")
 }

@@ -104,6 +104,11 @@ func (f form) Has(list []string, v string) bool { return slices.Contains(list, v
 // Needs tells whether the kind requires a field.
 func (f form) Needs(field string) bool { return slices.Contains(f.Kind.Required, field) }
 
+// Completed tells whether a field that is left empty is filled by the kind.
+func (f form) Completed(field string) bool {
+	return !f.Needs(field) || f.Check != nil && slices.Contains(f.Check.Filled, field)
+}
+
 // Of is what stands beside a field.
 func (f form) Of(field string) []string { return f.Problems[field] }
 
