@@ -14,8 +14,8 @@
 // constants: the source names the procedure and does not contain it.
 //
 // An anonymous survey keeps no trace from an answer to a person: its answers
-// carry no invitation, no person, no home and no time finer than the month of
-// its counts, have random keys, and what says that a link has been used is a
+// are counts and words that carry no invitation, no person, no home and no time,
+// the words under random keys and in random order, and what says that a link has been used is a
 // hash under a key that is not in the database. Answering writes nothing to a
 // row that names a person. It is answered on its page only, because chat and
 // SMS keep what was said with who said it.

@@ -93,9 +93,9 @@ CREATE INDEX survey_invitations_address ON survey_invitations (company_id, addre
 CREATE INDEX survey_invitations_waiting ON survey_invitations (survey_id, building) WHERE state = 'waiting';
 CREATE INDEX survey_invitations_ref ON survey_invitations (company_id, ref_id) WHERE ref_id <> '';
 
--- One answer a person, home or case (count_key). An anonymous answer has a
--- random id and count_key, no invitation, person, unit, case or time: month is
--- all that is kept. scores is |question:5|question:4|.
+-- One answer a person, home or case (count_key). Of an anonymous survey
+-- only words stand here, with the overall score, a random id and count_key, and
+-- no invitation, person, unit, case or time. scores is |question:5|question:4|.
 CREATE TABLE survey_answers (
     id            text PRIMARY KEY,
     survey_id     text NOT NULL,
