@@ -99,8 +99,13 @@ func (c *Classifier) kindOf(res *Result, r *reading) string {
 }
 
 // alsoShare is how probable a second intent must be, against the first, to be
-// named beside it.
-const alsoShare = 0.45
+// named beside it; angryShare how probable a complaint must be, against the repair,
+// when the words are angry. Fewer characters than twoMatters hold one matter.
+const (
+	alsoShare  = 0.45
+	angryShare = 0.4
+	twoMatters = 8
+)
 
 // A message of few characters whose best intent is less probable than guessing is
 // not understood.
@@ -124,7 +129,12 @@ func (c *Classifier) chooseIntent(res *Result, r *reading, sums []float32) {
 		res.Intent = IntentOther
 		return
 	}
-	if g := gs[1]; g.p >= 0.2 && g.p >= alsoShare*gs[0].p && hasMatter(g.class) && hasMatter(res.Intent) {
+	g := gs[1]
+	// Who reports and is angry about it complains, unless the report is clear.
+	if res.Intent == IntentRepair && g.class == IntentComplaint && res.Emotion && g.p >= angryShare*gs[0].p {
+		res.Intent, res.Confidence, g = g.class, g.p, gs[0]
+	}
+	if len(r.text) >= twoMatters && g.p >= 0.2 && g.p >= alsoShare*res.Confidence && hasMatter(g.class) && hasMatter(res.Intent) {
 		res.Also = append(res.Also, g.class)
 	}
 }
