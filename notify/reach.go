@@ -17,10 +17,10 @@ import (
 // took to count: a page that asks every second costs a million rows once in a
 // while.
 type reachCache struct {
-	list   []BuildingReach
-	at     time.Time // product's clock
-	took   time.Duration
-	broken bool
+	list []BuildingReach
+	at   time.Time // product's clock
+	took time.Duration
+	over bool // counted when every row was final
 }
 
 // Bounds of how long a counted reach is good for.
@@ -66,7 +66,7 @@ func (n *Notices) Progress(ctx context.Context, companyID, id string) (Progress,
 	if p.Reminder, err = n.reminderCounts(ctx, x); err != nil {
 		return Progress{}, err
 	}
-	if p.ByBuilding, err = n.buildings(ctx, x); err != nil {
+	if p.ByBuilding, err = n.buildings(ctx, x, !open); err != nil {
 		return Progress{}, err
 	}
 	p.Reach = sum(p.ByBuilding)
@@ -99,13 +99,14 @@ func sum(list []BuildingReach) Reach {
 }
 
 // buildings gives the reach by building, counted at most once a second and
-// notice.
-func (n *Notices) buildings(ctx context.Context, x Notice) ([]BuildingReach, error) {
+// notice. Once over, when every row is final, it is counted anew: what says that
+// it is finished must not show the reach of a moment ago.
+func (n *Notices) buildings(ctx context.Context, x Notice, over bool) ([]BuildingReach, error) {
 	now := n.now()
 	n.mu.Lock()
 	c := n.reach[x.ID]
 	n.mu.Unlock()
-	if c != nil {
+	if c != nil && (c.over || !over) {
 		if age := now.Sub(c.at); age >= 0 && age < min(max(reachFor, 10*c.took), reachForMost) {
 			return slices.Clone(c.list), nil
 		}
@@ -119,7 +120,7 @@ func (n *Notices) buildings(ctx context.Context, x Notice) ([]BuildingReach, err
 	if len(n.reach) >= mostCached {
 		clear(n.reach)
 	}
-	n.reach[x.ID] = &reachCache{list: list, at: now, took: took}
+	n.reach[x.ID] = &reachCache{list: list, at: now, took: took, over: over}
 	return slices.Clone(list), nil
 }
 

@@ -662,6 +662,9 @@ func (s *Story) noticeByConsole(ctx context.Context) error {
 		if err != nil || m == nil {
 			return false, err
 		}
-		return m[1] == m[2] && strings.Contains(body, "已完成"), fmt.Errorf("the page shows %s of %s", m[1], m[2])
+		if m[1] != m[2] || !strings.Contains(body, "已完成") {
+			return false, fmt.Errorf("the page shows %s of %s", m[1], m[2])
+		}
+		return true, nil
 	})
 }
