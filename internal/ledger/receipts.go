@@ -19,14 +19,10 @@ const keepReceipts = 72 * time.Hour
 // Receipt takes one receipt at once. One that matches nothing yet is kept and
 // tried again; one that never matches does nothing.
 func (l *Ledger) Receipt(ctx context.Context, r Receipt) error {
-	matched, err := l.applyAll(ctx, []storedReceipt{{r: r}})
-	if err != nil {
+	if err := l.PutReceipts(ctx, []Receipt{r}); err != nil {
 		return fmt.Errorf("receipt: %w", err)
 	}
-	if matched[0] {
-		return nil
-	}
-	return l.putReceipts(ctx, []Receipt{r}, 1, time.Now().Add(receiptTries[0]))
+	return nil
 }
 
 // PutReceipts takes receipts durably, those of many pushes together: when it

@@ -47,6 +47,42 @@ func BenchmarkBroadcast(b *testing.B) {
 	}
 }
 
+// BenchmarkEmergency approves an emergency in the middle of a running broadcast
+// and measures the time to its first and its last accepted SMS:
+//
+//	go test ./notify/sms -run - -bench Emergency -benchtime 1x
+//
+// GUANJIA_BENCH_ROWS sets the recipients of the broadcast (50000 unless told).
+func BenchmarkEmergency(b *testing.B) {
+	n := 50_000
+	if v, err := strconv.Atoi(os.Getenv("GUANJIA_BENCH_ROWS")); err == nil {
+		n = v
+	}
+	const urgent = 5000
+	r := newRig(b, benchDB(b, "postgres"), rigOptions{})
+	r.put("n1", "1390", n, nil)
+	_, stop := r.engine(deliver.Options{})
+	sent := func(ref string) int64 {
+		var k int64
+		err := r.db.QueryRowContext(b.Context(), `
+			select count(*) from deliveries where ref_kind = 'notice' and ref_id = $1 and submitted_at is not null`, ref).Scan(&k)
+		if err != nil {
+			b.Fatal(err)
+		}
+		return k
+	}
+	until(b, "the broadcast runs", time.Minute, func() bool { time.Sleep(50 * time.Millisecond); return sent("n1") > 1000 })
+	began := time.Now()
+	r.put("n2", "1500", urgent, func(k *ledger.Bulk) { k.Lane, k.Class = ledger.LaneEmergency, ledger.ClassDanger })
+	b.ReportMetric(time.Since(began).Seconds(), "snapshot_s")
+	until(b, "first", time.Minute, func() bool { return sent("n2") > 0 })
+	b.ReportMetric(time.Since(began).Seconds(), "first_s")
+	until(b, "all", 5*time.Minute, func() bool { time.Sleep(50 * time.Millisecond); return sent("n2") == urgent })
+	b.ReportMetric(time.Since(began).Seconds(), "all_s")
+	b.ReportMetric(float64(sent("n1")), "broadcast_sent")
+	stop()
+}
+
 // benchDB is a fresh database, or the empty one that GUANJIA_BENCH_DB names,
 // whose settings and statistics are then at hand.
 func benchDB(b *testing.B, engine string) *db.DB {
