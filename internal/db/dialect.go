@@ -81,7 +81,8 @@ func PreferIndexes(ctx context.Context, tx *Tx) error {
 	}
 	_, err := tx.ExecContext(ctx, `
 		select set_config('plan_cache_mode', 'force_custom_plan', true), set_config('enable_seqscan', 'off', true),
-			set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)`)
+			set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true),
+			set_config('enable_bitmapscan', 'off', true), set_config('jit', 'off', true)`)
 	if err != nil {
 		return fmt.Errorf("prefer indexes: %w", err)
 	}

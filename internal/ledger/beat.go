@@ -114,7 +114,7 @@ func (l *Ledger) DropWaiting(ctx context.Context, before time.Time) (int64, erro
 				limit $2`+db.SkipLocked(tx)+`)
 			update deliveries set state = 'cancelled', code = 'restored', updated_at = `+db.TimeParam(tx, "$3")+`,
 				final_at = `+db.TimeParam(tx, "$3")+`
-			from picked where deliveries.id = picked.pid and deliveries.state = 'planned'
+			from picked where deliveries.id = picked.pid and `+still("planned")+`
 			returning `+columns("deliveries"), db.At(before), limit, db.At(l.clk.Now()))
 	})
 	return int64(n), err

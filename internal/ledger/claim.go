@@ -218,7 +218,7 @@ func (l *Ledger) claimSource(ctx context.Context, q ClaimQuery, s Source, now ti
 			order by d.due_at, d.root_id
 			limit $6`+db.SkipLocked(w)+`)
 		update deliveries set state = 'claimed', lease_until = $1, lease_by = $2, updated_at = $3
-		from picked where deliveries.id = picked.pid and deliveries.state = 'planned'
+		from picked where deliveries.id = picked.pid and `+still("planned")+`
 		returning `+columns("deliveries"),
 		args...)
 	if err != nil {
@@ -250,7 +250,7 @@ func (l *Ledger) Release(ctx context.Context, due time.Time, list ...Delivery) e
 	}
 	_, err := l.db.ExecContext(ctx, `
 		update deliveries set state = 'planned', due_at = $1, lease_until = null, lease_by = '', updated_at = $2
-		where id `+db.InStrings(l.db, "$3")+` and state = 'claimed' and lease_by = $4`,
+		where id `+db.InStrings(l.db, "$3")+` and `+still("claimed")+` and lease_by = $4`,
 		db.At(due), db.At(now), db.Strings(l.db, ids), l.id)
 	if err != nil {
 		return fmt.Errorf("release deliveries: %w", err)
@@ -343,7 +343,7 @@ func (l *Ledger) markSending(ctx context.Context, tx *db.Tx, items []startItem, 
 			called_at = coalesce(called_at, `+db.TimeParam(tx, "$2")+`), lease_until = r.lease,
 			updated_at = `+db.TimeParam(tx, "$2")+`
 		from `+db.Rows(tx, "$1", db.TextCol("id"), db.TimeCol("lease"))+` as r
-		where deliveries.id = r.id and state = 'claimed' and lease_by = $3
+		where deliveries.id = r.id and `+still("claimed")+` and lease_by = $3
 		  and not `+isHeld("deliveries")+`
 		returning deliveries.id, attempts`,
 		db.RowsArg(arg), db.At(now), l.id)
@@ -380,7 +380,7 @@ func (l *Ledger) dropNeedless(ctx context.Context, tx *db.Tx, items []startItem,
 	if len(ids) > 0 {
 		list, err := l.list(ctx, tx, `
 			update deliveries set state = 'expired', lease_until = null, updated_at = $1, final_at = $1
-			where id `+db.InStrings(tx, "$2")+` and state = 'claimed' and lease_by = $3
+			where id `+db.InStrings(tx, "$2")+` and `+still("claimed")+` and lease_by = $3
 			returning `+columns("deliveries"), db.At(now), db.Strings(tx, ids), l.id)
 		if err != nil {
 			return err
@@ -390,7 +390,7 @@ func (l *Ledger) dropNeedless(ctx context.Context, tx *db.Tx, items []startItem,
 	if len(revised) > 0 {
 		list, err := l.list(ctx, tx, `
 			update deliveries set state = 'skipped', code = 'superseded', lease_until = null, updated_at = $1, final_at = $1
-			where id `+db.InStrings(tx, "$2")+` and state = 'claimed' and lease_by = $3
+			where id `+db.InStrings(tx, "$2")+` and `+still("claimed")+` and lease_by = $3
 			  and exists (
 				select 1 from deliveries e
 				where e.ref_kind = deliveries.ref_kind and e.ref_id = deliveries.ref_id and e.supersede = true

@@ -2,7 +2,6 @@ package ledger
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -215,7 +214,7 @@ func (l *Ledger) cancelBite(ctx context.Context, tx *db.Tx, refKind, refID, chan
 			waits_until = case when submissions = 0 then null else `+db.TimeParam(tx, "$6")+` end,
 			updated_at = `+db.TimeParam(tx, "$5")+`,
 			final_at = case when submissions = 0 then `+db.TimeParam(tx, "$5")+` end
-		from picked where deliveries.id = picked.pid and deliveries.state = 'planned'
+		from picked where deliveries.id = picked.pid and `+still("planned")+`
 		returning `+columns("deliveries"),
 		refKind, refID, channel, limit, db.At(now), db.At(now.Add(waitForReceipt)))
 }
@@ -225,18 +224,19 @@ func (l *Ledger) cancelBite(ctx context.Context, tx *db.Tx, refKind, refID, chan
 // references that have something planned, and does a part of the work at a
 // time, so that other housekeeping doesn't wait.
 func (l *Ledger) CancelWithdrawn(ctx context.Context) (int64, error) {
-	var total int64
-	done := make(map[string]bool)
-	refs, err := l.withdrawnWaiting(ctx)
+	list, err := l.withdrawn(ctx)
 	if err != nil {
 		return 0, err
 	}
-	for _, h := range refs {
-		key := tailOf(h.RefKind, h.RefID, "")
-		if done[key] {
+	var total int64
+	for _, h := range list {
+		some, err := l.waits(ctx, h)
+		if err != nil {
+			return total, fmt.Errorf("look at withdrawn references: %w", err)
+		}
+		if !some {
 			continue
 		}
-		done[key] = true
 		n, err := l.cancelPlanned(ctx, h.RefKind, h.RefID, cancelAtOnce)
 		total += n
 		if err != nil {
@@ -246,17 +246,23 @@ func (l *Ledger) CancelWithdrawn(ctx context.Context) (int64, error) {
 	return total, nil
 }
 
-// withdrawnWaiting lists withdrawn references with something planned. Few are
-// withdrawn, and each costs a look a channel.
-func (l *Ledger) withdrawnWaiting(ctx context.Context) ([]Held, error) {
-	names := make([]string, 0, len(Channels()))
-	names = append(names, Channels()...)
+// waits tells whether something of a reference is planned.
+func (l *Ledger) waits(ctx context.Context, h Held) (bool, error) {
+	for _, ch := range Channels() {
+		some, err := l.any(ctx, `select 1 from deliveries where ref_kind = $1 and ref_id = $2 and channel = $3 and state = 'planned'
+			order by ref_kind, ref_id, channel, state`, h.RefKind, h.RefID, ch)
+		if some || err != nil {
+			return some, err
+		}
+	}
+	return false, nil
+}
+
+// withdrawn lists the references that were withdrawn of late.
+func (l *Ledger) withdrawn(ctx context.Context) ([]Held, error) {
 	rows, err := l.db.QueryContext(ctx, `
-		select h.ref_kind, h.ref_id from delivery_holds h
-		where h.withdrawn = true and h.held_at > $2 and exists (
-			select 1 from deliveries d
-			where d.ref_kind = h.ref_kind and d.ref_id = h.ref_id and d.channel `+db.InStrings(l.db, "$1")+` and d.state = 'planned')`,
-		db.Strings(l.db, names), db.At(l.clk.Now().Add(-keepWithdrawn)))
+		select ref_kind, ref_id from delivery_holds where withdrawn = true and held_at > $1 order by ref_kind, ref_id`,
+		db.At(l.clk.Now().Add(-keepWithdrawn)))
 	if err != nil {
 		return nil, fmt.Errorf("list withdrawn references: %w", err)
 	}
@@ -269,7 +275,10 @@ func (l *Ledger) withdrawnWaiting(ctx context.Context) ([]Held, error) {
 		}
 		list = append(list, h)
 	}
-	return list, errors.Join(rows.Err())
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("list withdrawn references: %w", err)
+	}
+	return list, nil
 }
 
 // keepWithdrawn is how long a withdrawn reference is looked after: no call of

@@ -176,7 +176,7 @@ func (l *Ledger) applyEach(ctx context.Context, list []storedReceipt) ([]bool, e
 func (l *Ledger) claimReceipts(ctx context.Context, limit int) ([]storedReceipt, error) {
 	w := l.db.Writer()
 	now := time.Now()
-	some, err := l.any(ctx, `select 1 from receipts where try_at <= $1`, db.At(now))
+	some, err := l.any(ctx, `select 1 from receipts where try_at <= $1 order by try_at`, db.At(now))
 	if err != nil || !some {
 		return nil, err
 	}
@@ -473,7 +473,7 @@ const lookupLease = 30 * time.Second
 // with Checked.
 func (l *Ledger) Lookups(ctx context.Context, channel Channel, limit int) ([]Lookup, error) {
 	w := l.db.Writer()
-	some, err := l.any(ctx, `select 1 from attempts where channel = $1 and check_at <= $2`, channel, db.At(l.clk.Now()))
+	some, err := l.any(ctx, `select 1 from attempts where channel = $1 and check_at <= $2 order by channel, check_at`, channel, db.At(l.clk.Now()))
 	if err != nil {
 		return nil, fmt.Errorf("list look-ups: %w", err)
 	}

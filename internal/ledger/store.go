@@ -136,3 +136,10 @@ func attemptByID(ctx context.Context, q db.Querier, id string) (Attempt, error) 
 	return scanAttempt(q.QueryRowContext(ctx,
 		`select `+attemptColumns("a")+` from attempts a where a.id = $1`, id))
 }
+
+// still compares the state of a delivery that was found by its id. The column
+// stands in an expression so that PostgreSQL keeps to the id: by the state it
+// would read the partial index of all that wait or are being sent, which holds
+// the dead entries of a whole broadcast (measured: three quarters of the time of
+// a call's first write).
+func still(state State) string { return "deliveries.state || '' = '" + string(state) + "'" }

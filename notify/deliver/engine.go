@@ -99,7 +99,7 @@ var defaultWorkers = map[ledger.Lane]int{
 	ledger.LaneReply:     16,
 	ledger.LaneCard:      8,
 	ledger.LaneNormal:    16,
-	ledger.LaneBulk:      64,
+	ledger.LaneBulk:      128,
 }
 
 // Engine runs the lanes. Make it with New, run it once with Run.

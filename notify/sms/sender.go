@@ -52,7 +52,7 @@ type Service struct {
 
 // defaultWorkers is more than the lanes have together, so that an emergency
 // never waits for a client behind a survey. A client costs next to nothing.
-const defaultWorkers = 192
+const defaultWorkers = 320
 
 // New makes the service. It fails only on a base address that is none.
 func New(o Options) (*Service, error) {
