@@ -27,6 +27,7 @@ var owners = map[string]string{
 	"00080_sessions.sql":     "internal/web/console",
 	"00100_ledger_bulk.sql":  "internal/ledger",
 	"00090_audience.sql":     "internal/estate",
+	"00130_knowledge.sql":    "internal/articles",
 	"00120_register.sql":     "internal/register",
 	"00110_notice.sql":       "notify",
 	"00140_survey.sql":       "notify/survey",

@@ -31,7 +31,7 @@ type client struct {
 func newClient(t *testing.T) *client {
 	t.Helper()
 	w := worldtest.Embedded(t)
-	a := api.New(api.Deps{DB: w.DB, Desk: w.Desk, Estate: w.Estate, Staff: w.Staff, Queues: w.Queues, Book: w.Book, Log: w.Logs.Logger, Register: w.Register, Notices: w.Notices})
+	a := api.New(api.Deps{DB: w.DB, Desk: w.Desk, Estate: w.Estate, Staff: w.Staff, Queues: w.Queues, Book: w.Book, Log: w.Logs.Logger, Register: w.Register, Articles: w.Articles, Notices: w.Notices})
 	r := chi.NewRouter()
 	r.Route("/api/v1", a.Routes)
 	return &client{t: t, w: w, router: r}

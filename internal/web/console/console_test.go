@@ -38,7 +38,7 @@ func open(t *testing.T) *browser {
 	t.Helper()
 	w := worldtest.Embedded(t)
 	c, err := console.New(console.Deps{DB: w.DB, Clock: w.Clock, Desk: w.Desk, Staff: w.Staff, Queues: w.Queues, Companies: w.Companies, Estate: w.Estate,
-		Book: w.Book, Log: w.Logs.Logger, Files: templates.Web(), Notices: w.Notices, Register: w.Register})
+		Book: w.Book, Log: w.Logs.Logger, Files: templates.Web(), Notices: w.Notices, Register: w.Register, Articles: w.Articles})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -44,7 +44,7 @@ func (c *Console) page(h func(r *http.Request, p staff.Principal) (shown, error)
 			http.Redirect(w, r, s.redirect, http.StatusSeeOther)
 			return
 		}
-		s.view.User, s.view.Import, s.view.Notices, s.view.Articles = p.Name(), c.mayImport(p), c.Notices != nil, c.Articles != nil
+		s.view.User, s.view.Import, s.view.Notices, s.view.Surveys, s.view.Articles = p.Name(), c.mayImport(p), c.Notices != nil, c.Surveys != nil, c.Articles != nil
 		if dir, err := c.Companies.Directory(r.Context()); err == nil {
 			owner, _ := dir.Company(p.CompanyID)
 			s.view.Company = owner.Name
