@@ -112,6 +112,9 @@ func (t *turn) verdict(words string) (run, bool) {
 		}
 		return func(ctx context.Context) (step, error) { return t.judge(ctx, no, v, (*turn).other) }, true
 	}
+	if t.m.MenuID != "" {
+		return nil, false // a choice of another menu
+	}
 	if v, ok := verdicts[words]; ok {
 		return func(ctx context.Context) (step, error) { return t.judgeLast(ctx, v, answerValid, (*turn).other) }, true
 	}

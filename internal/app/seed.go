@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"guanjia/internal/app/sample"
+	"guanjia/internal/articles"
 	"guanjia/internal/clock"
 	"guanjia/internal/config"
 	"guanjia/internal/conversation"
@@ -82,6 +83,7 @@ func (a *App) seed(ctx context.Context, residents int) (*sample.Sample, error) {
 	defer func() { _ = talks.Close(ctx) }() // nothing was received
 	s := sample.Company(sample.Options{Residents: residents, Book: rooms.book})
 	err = s.Load(ctx, sample.Rooms{DB: a.db, Companies: rooms.companies, Estate: rooms.estate, Staff: rooms.staff, Queues: rooms.queues,
+		Articles: articles.New(articles.Deps{DB: a.db, Clock: a.o.Clock, Book: rooms.book, Staff: rooms.staff, Estate: rooms.estate}),
 		Followed: func(ctx context.Context, tx *db.Tx, companyID, accountID string, openIDs []string, at time.Time) error {
 			return talks.PutFollowersTx(ctx, tx, companyID, accountID, openIDs, at)
 		}})
