@@ -80,7 +80,7 @@ func TestPictureBeforeWords(t *testing.T) {
 		t.Errorf("%d pictures, %d voices, %v", images, voices, err)
 	}
 	// An old picture belongs to an old talk.
-	other := w.Bound(t, 1)
+	other := apart(t, w, 1)
 	w.Turn(t, conversation.Inbound{OpenID: other.OpenID, Type: "image", MediaID: "m2"})
 	w.Clock.Advance(2 * time.Hour)
 	w.Say(t, other.OpenID, "厨房水管漏水,麻烦派人来修")

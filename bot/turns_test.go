@@ -147,7 +147,7 @@ func TestTwoNodesOneMatter(t *testing.T) {
 	t.Parallel()
 	worldtest.Run(t, func(t *testing.T, w *worldtest.World) {
 		node := w.Node(t)
-		for i, words := range [][2]string{{"厨房漏水", "水管裂了,地上都是水"}, {"电梯困人了,快来", "电梯里困住人了"}, {"人工", "转人工"}} {
+		for i, words := range [][2]string{{"厨房漏水", "洗碗池下面一直在滴水"}, {"电梯困人了,快来", "电梯里困住人了"}, {"人工", "转人工"}} {
 			h := w.Bound(t, i)
 			messages := []conversation.Message{
 				w.Receive(t, conversation.Inbound{OpenID: h.OpenID, Text: words[0]}),

@@ -131,7 +131,7 @@ func TestBurst(t *testing.T) {
 		h := w.Bound(t, 0)
 		w.Say(t, h.OpenID, "厨房漏水")
 		w.Clock.Advance(5 * time.Second)
-		wantAll(t, w.Say(t, h.OpenID, "水管裂了,地上都是水"), "已补充到工单 #")
+		wantAll(t, w.Say(t, h.OpenID, "洗碗池下面一直在滴水"), "已补充到工单 #")
 		w.Clock.Advance(5 * time.Second)
 		wantAll(t, w.Say(t, h.OpenID, "尽快派人来修"), "#")
 		c := w.OneCase(t, h.OpenID)
@@ -256,7 +256,7 @@ func TestFollowUp(t *testing.T) {
 	w := worldtest.Embedded(t)
 	n := 0
 	next := func() (worldtest.Home, desk.Case) {
-		h := w.Bound(t, n)
+		h := apart(t, w, n)
 		n++
 		return h, handled(t, w, h.OpenID, "厨房水管漏水,麻烦派人来修")
 	}

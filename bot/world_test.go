@@ -41,6 +41,23 @@ func handled(t testing.TB, w *worldtest.World, openID, words string) desk.Case {
 	return must(t, c, err)
 }
 
+// apart gives the n-th bound resident, counting one of each home: who lives
+// together presses one case.
+func apart(t testing.TB, w *worldtest.World, n int) worldtest.Home {
+	t.Helper()
+	homes := map[string]bool{}
+	for i := 0; ; i++ {
+		h := w.Bound(t, i)
+		if homes[h.Unit] {
+			continue
+		}
+		if len(homes) == n {
+			return h
+		}
+		homes[h.Unit] = true
+	}
+}
+
 func wantAll(t testing.TB, answer string, parts ...string) {
 	t.Helper()
 	for _, p := range parts {

@@ -425,6 +425,7 @@ const (
 	pausedByPerson = "person"
 	pausedCanary   = "canary"
 	pausedAccount  = "account"
+	pausedHeld     = "held"
 )
 
 // mayHandle: who may approve a notice may stop it, and so may its author.

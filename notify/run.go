@@ -720,6 +720,30 @@ func (n *Notices) Trouble(ctx context.Context, a deliver.Alarm) {
 	}
 }
 
+// Held hears that the sender has held what a notice sends, because the vendor
+// refuses all of it for one reason (deliver.Options.Held): the notice says so,
+// and goes on when somebody resumes it.
+func (n *Notices) Held(ctx context.Context, refKind, id, code string) {
+	if refKind != RefNotice {
+		return
+	}
+	x, ok, err := oneNotice(ctx, n.DB, `id = $1`, id)
+	if err != nil || !ok {
+		n.Log.ErrorContext(ctx, "notice that was held not found", "notice", id, "error", err)
+		return
+	}
+	_, err = n.change(ctx, system(x.CompanyID), id, "暂停", func(ctx context.Context, tx *db.Tx, x *Notice) error {
+		if x.State != Sending {
+			return n.wrongState(*x, "暂停")
+		}
+		return n.pauseTx(ctx, tx, x, system(x.CompanyID), pausedHeld+":"+code)
+	})
+	var no *Refused
+	if err != nil && !errors.As(err, &no) {
+		n.Log.ErrorContext(ctx, "notice that was held not paused", "notice", id, "error", err)
+	}
+}
+
 // uses tells whether an account is the company's.
 func (n *Notices) uses(ctx context.Context, companyID string, a deliver.Alarm) bool {
 	_, dir, err := n.settings(ctx, companyID)

@@ -237,7 +237,7 @@ func TestRefusalsInTheGroup(t *testing.T) {
 	h.say(t, "stranger", no+" 好的", "绑定 手机号")
 	h.say(t, "men", no+" 好的", "权限")
 	h.say(t, "xiao", "接单 "+no, "实习")
-	h.say(t, "xiao", no+" 我来看看", "草稿")
+	h.say(t, "xiao", no+" 我来看看", "实习同事小陈", "同意 #")
 	h.say(t, "xiao", "完成 "+no+" 修好了", "实习")
 	h.say(t, "zhang", "完成 "+no+" 修好了", "接单")
 	h.say(t, "zhang", "转派 "+no+" 财务部 归财务", "财务部", "秩序维护")

@@ -39,6 +39,7 @@ import (
 	"guanjia/internal/wording"
 	"guanjia/notify"
 	"guanjia/notify/deliver"
+	"guanjia/notify/deliver/herald"
 	"guanjia/notify/official"
 	"guanjia/notify/sms"
 	"guanjia/notify/survey"
@@ -291,12 +292,18 @@ func (a *App) buildSenders(r *rooms) error {
 	if c.Has(config.RoleSocket) {
 		senders = append(senders, wecom.NewCardSender(r.channel, router.Cards(), wecom.DefaultHintEvery), wecom.NewTextSender(r.channel))
 	}
+	crier, err := herald.New(herald.Deps{DB: a.db, Clock: a.o.Clock, Ledger: r.ledger, Companies: r.companies, Staff: r.staff, Queues: r.queues, Book: r.book, Log: a.log})
+	if err != nil {
+		return err
+	}
 	r.sender = deliver.New(r.ledger, senders, deliver.Options{Clock: a.o.Clock, Logger: a.log, Registry: a.metrics, Points: a.o.Points,
 		Rates: deliver.Limits(r.companies), Redis: a.rdb, StateFile: a.stateFile(),
 		Alarm: func(ctx context.Context, alarm deliver.Alarm) {
 			a.log.ErrorContext(ctx, "vendor account stopped or back", "channel", alarm.Channel, "account", alarm.AccountID, "kind", string(alarm.Kind), "code", alarm.Code, "stopped", alarm.Open)
+			crier.Alarm(ctx, alarm)
 			r.notices.Trouble(ctx, alarm)
-		}})
+		},
+		Held: r.notices.Held})
 	return nil
 }
 
@@ -509,6 +516,9 @@ func (a *App) runSender(r *rooms) {
 // unready: cards wait in the ledger, messages in the spool.
 func (r *rooms) dependencies(ctx context.Context) []dependency {
 	out := []dependency{{Name: "spool", OK: r.spool.Len() == 0, Detail: spoolDetail(r.spool.Len(), r.spool.Bad())}}
+	if reason, locked := r.sender.Locked(); locked {
+		out = append(out, dependency{Name: "sending", Detail: "locked (" + reason + "): the database is older than what was sent; look, then run guanjia release"})
+	}
 	list, err := bots{r.companies}.all(ctx)
 	if err != nil {
 		return out

@@ -53,7 +53,7 @@ var beside = map[string][]string{
 	"internal/ledger":       {"internal/wording"},
 	"internal/conversation": {"internal/wording"},
 	// Cases and registers stand on the other rooms of the domain.
-	"internal/desk":     {"internal/queue", "internal/estate", "internal/staff", "internal/calendar"},
+	"internal/desk": {"internal/queue", "internal/estate", "internal/staff", "internal/calendar"},
 	// Articles ask who may approve them and whether their place exists.
 	"internal/articles": {"internal/estate", "internal/staff"},
 	// Both leaves read residents' words: one table of traditional characters, one

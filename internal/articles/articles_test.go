@@ -142,7 +142,10 @@ func TestScopeAndValidity(t *testing.T) {
 		t.Fatal(err)
 	}
 	three, four := estate.Home{ProjectID: sample.ProjectID, Building: "3"}, estate.Home{ProjectID: sample.ProjectID, Building: "4"}
-	answers := func(homes ...estate.Home) bool { f := find(t, w, aboutBadminton, homes...); return f.OK && f.ArticleID == a.ID }
+	answers := func(homes ...estate.Home) bool {
+		f := find(t, w, aboutBadminton, homes...)
+		return f.OK && f.ArticleID == a.ID
+	}
 	if answers(three) {
 		t.Error("it answers before it is valid")
 	}
