@@ -19,9 +19,10 @@ import (
 type cli struct {
 	LogLevel string `help:"debug, info, warn or error." default:"warn" enum:"debug,info,warn,error"`
 
-	Inbound inboundCmd `cmd:"" help:"Push callbacks and check every answer."`
-	Queue   queueCmd   `cmd:"" help:"Push and claim in the staff queues."`
-	Crash   crashCmd   `cmd:"" help:"Kill nodes and stop stores while people write, then count what was lost or doubled."`
+	Inbound   inboundCmd   `cmd:"" help:"Push callbacks and check every answer."`
+	Queue     queueCmd     `cmd:"" help:"Push and claim in the staff queues."`
+	Broadcast broadcastCmd `cmd:"" help:"Tell everybody something and compare with what the simulators accepted."`
+	Crash     crashCmd     `cmd:"" help:"Kill nodes and stop stores while people write, then count what was lost or doubled."`
 
 	ServeKilled serveKilledCmd `cmd:"" hidden:"" help:"A node that kills itself at a named point."`
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
@@ -33,6 +34,7 @@ type sceneOptions struct {
 	binary          string // of guanjia; built when empty
 	residents       int
 	nodes           int
+	settings        map[string]any // of the sample company, instead of its own
 }
 
 // scene is a whole installation as production has it: simulators, which live
@@ -94,7 +96,34 @@ func openScene(r run, o sceneOptions) (s *scene, err error) {
 	if err := s.found(o.residents); err != nil {
 		return s, err
 	}
-	return s, s.look(r)
+	if err := s.look(r); err != nil {
+		return s, err
+	}
+	return s, s.settle(r, o.settings)
+}
+
+// settle changes settings of the company before a node reads them.
+func (s *scene) settle(ctx context.Context, settings map[string]any) error {
+	if len(settings) == 0 {
+		return nil
+	}
+	var raw []byte
+	if err := s.db.QueryRowContext(ctx, `SELECT settings FROM companies WHERE id = $1`, sample.CompanyID).Scan(&raw); err != nil {
+		return fmt.Errorf("read settings of the company: %w", err)
+	}
+	all := map[string]any{}
+	if err := json.Unmarshal(raw, &all); err != nil {
+		return fmt.Errorf("settings of the company: %w", err)
+	}
+	maps.Copy(all, settings)
+	raw, err := json.Marshal(all)
+	if err != nil {
+		return fmt.Errorf("settings of the company: %w", err)
+	}
+	if _, err := s.db.ExecContext(ctx, `UPDATE companies SET settings = $1 WHERE id = $2`, string(raw), sample.CompanyID); err != nil {
+		return fmt.Errorf("write settings of the company: %w", err)
+	}
+	return nil
 }
 
 // build compiles guanjia from the module that we were started in.
