@@ -15,7 +15,7 @@ type Feature struct {
 }
 
 // conceptWeight is how much concepts count against characters.
-const conceptWeight = 0.8
+const conceptWeight = 0.6
 
 // read is a text with what was found in it.
 type read struct {

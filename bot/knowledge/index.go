@@ -72,6 +72,7 @@ func (m *Matcher) Build(articles []Article) (*Index, error) {
 const (
 	questionPart = 2.0
 	answerPart   = 0.7
+	answerWord   = 0.8 // what a word of the answer counts against one of the question
 )
 
 // entry reads an article: which kinds it answers, and its words.
@@ -95,7 +96,7 @@ func (m *Matcher) entry(a Article) (entry, map[uint32]float32) {
 	for _, p := range a.Phrasings {
 		part(p, 1, 1)
 	}
-	part(a.Answer, answerPart, 0.5)
+	part(a.Answer, answerPart, answerWord)
 	// An article answers its kind whole, and a second one only when much of it
 	// speaks of that.
 	for k := range e.kinds {

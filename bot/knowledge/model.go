@@ -16,7 +16,7 @@ import (
 
 // weightsVersion changes with the layout of the file or the meaning of a
 // feature, so that weights of another program are refused instead of misread.
-const weightsVersion = 1
+const weightsVersion = 2
 
 const weightsMagic = "guanjia-knowledge-weights"
 
@@ -105,22 +105,29 @@ func (w Weights) Pack() ([]byte, error) {
 
 func round(v float64) float64 { return math.Round(v*1e4) / 1e4 }
 
-// packRow writes which columns are not zero, then these.
+// packRow writes which groups of eight columns are not empty, which columns of
+// these are not zero, then the weights.
 func packRow(b *bytes.Buffer, row []int8) {
+	var groups, columns, weights []byte
 	for at := 0; at < len(row); at += 8 {
+		if at%64 == 0 {
+			groups = append(groups, 0)
+		}
 		var bits byte
 		for i := at; i < min(at+8, len(row)); i++ {
 			if row[i] != 0 {
 				bits |= 1 << (i - at)
+				weights = append(weights, byte(row[i]))
 			}
 		}
-		b.WriteByte(bits)
-	}
-	for _, v := range row {
-		if v != 0 {
-			b.WriteByte(byte(v))
+		if bits != 0 {
+			groups[at/64] |= 1 << (at / 8 % 8)
+			columns = append(columns, bits)
 		}
 	}
+	b.Write(groups)
+	b.Write(columns)
+	b.Write(weights)
 }
 
 // model is linear: each kind sums the weights of the features that a text has.
@@ -198,7 +205,6 @@ func (m *model) unpack(body []byte) error {
 	m.mask = size - 1
 	m.table, m.rows = make([]uint32, size), make([]int32, size)
 	m.packed = body
-	masks := (len(m.Kinds) + 7) / 8
 	var key uint32
 	at := 0
 	for i := range m.Features {
@@ -213,24 +219,43 @@ func (m *model) unpack(body []byte) error {
 			slot = (slot + 1) & m.mask
 		}
 		m.table[slot], m.rows[slot] = key, int32(at)
-		if at+masks > len(body) {
-			return fmt.Errorf("the weights of feature %d of %d are cut off", i+1, m.Features)
+		size, ok := m.rowSize(body[at:])
+		if !ok {
+			return fmt.Errorf("the weights of feature %d of %d are cut off, or more than there are kinds", i+1, m.Features)
 		}
-		n := 0
-		for _, b := range body[at : at+masks] {
-			n += bits.OnesCount8(b)
-		}
-		if last := len(m.Kinds) % 8; last != 0 && body[at+masks-1]>>last != 0 {
-			return fmt.Errorf("feature %d of %d has more weights than there are kinds", i+1, m.Features)
-		}
-		if at += masks + n; at > len(body) {
-			return fmt.Errorf("the weights of feature %d of %d are cut off", i+1, m.Features)
-		}
+		at += size
 	}
 	if at != len(body) {
 		return fmt.Errorf("%d bytes too many", len(body)-at)
 	}
 	return nil
+}
+
+// groupBytes is how many bytes tell which groups of columns a row has.
+func (m *model) groupBytes() int { return (len(m.Kinds) + 63) / 64 }
+
+// rowSize is the length of the packed row at the beginning of body; false when
+// it is cut off or names a column that there isn't.
+func (m *model) rowSize(body []byte) (int, bool) {
+	head := m.groupBytes()
+	if len(body) < head {
+		return 0, false
+	}
+	at, weights := head, 0
+	for k, groups := range body[:head] {
+		for ; groups != 0; groups &= groups - 1 {
+			if at >= len(body) {
+				return 0, false
+			}
+			first := k*64 + bits.TrailingZeros8(groups)*8
+			if first+bits.Len8(body[at]) > len(m.Kinds) {
+				return 0, false
+			}
+			weights += bits.OnesCount8(body[at])
+			at++
+		}
+	}
+	return at + weights, at+weights <= len(body)
 }
 
 func spread(k uint32) uint32 { return k * 2654435769 >> 7 }
@@ -245,13 +270,20 @@ func (m *model) add(sums []float32, key uint32, value float32) bool {
 		}
 		i = (i + 1) & m.mask
 	}
-	masks := (len(m.Kinds) + 7) / 8
 	row := m.packed[m.rows[i]:]
-	at := masks
-	for k, b := range row[:masks] {
-		for ; b != 0; b &= b - 1 {
-			sums[k*8+bits.TrailingZeros8(b)] += float32(value * float32(int8(row[at])))
-			at++
+	head := m.groupBytes()
+	columns, weight := head, head
+	for _, groups := range row[:head] {
+		weight += bits.OnesCount8(groups)
+	}
+	for k, groups := range row[:head] {
+		for ; groups != 0; groups &= groups - 1 {
+			first := k*64 + bits.TrailingZeros8(groups)*8
+			for b := row[columns]; b != 0; b &= b - 1 {
+				sums[first+bits.TrailingZeros8(b)] += float32(value * float32(int8(row[weight])))
+				weight++
+			}
+			columns++
 		}
 	}
 	return true

@@ -71,7 +71,7 @@ func open(corpus fs.FS, articles []knowledge.Article) (*trainer, error) {
 const minQuestions = 1
 
 // recipe was chosen by reading each author with the weights of the others.
-var recipe = intenttraining.Recipe{Rounds: 30, Rate: 2, Decay: 3e-5, Seed: 7}
+var recipe = intenttraining.Recipe{Rounds: 30, Rate: 2, Decay: 5e-6, Seed: 7}
 
 // smallWeight is below which share of the largest weight of the file a weight is
 // left out, which halves the file.
