@@ -173,7 +173,7 @@ func TestSignIn(t *testing.T) {
 // caseIn brings a case into a state on the real ways.
 func caseIn(t *testing.T, w *worldtest.World, n int, state desk.State) desk.Case {
 	t.Helper()
-	h := w.Bound(t, n)
+	h := apart(t, w, n)
 	w.Say(t, h.OpenID, "厨房水管漏水,麻烦派人来修")
 	c := w.OneCase(t, h.OpenID)
 	by := w.As(t, "zhangwei")

@@ -25,3 +25,20 @@ func rows(t *testing.T, w *worldtest.World, query string, args ...any) int {
 	}
 	return n
 }
+
+// apart gives the n-th bound resident, counting one of each home: who lives
+// together presses one case.
+func apart(t testing.TB, w *worldtest.World, n int) worldtest.Home {
+	t.Helper()
+	homes := map[string]bool{}
+	for i := 0; ; i++ {
+		h := w.Bound(t, i)
+		if homes[h.Unit] {
+			continue
+		}
+		if len(homes) == n {
+			return h
+		}
+		homes[h.Unit] = true
+	}
+}
