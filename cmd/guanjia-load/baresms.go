@@ -19,7 +19,10 @@ import (
 	"github.com/aliyun/alibaba-cloud-sdk-go/services/dysmsapi"
 
 	"guanjia/internal/app/sample"
+	"guanjia/internal/clock"
+	"guanjia/internal/company"
 	"guanjia/internal/db"
+	"guanjia/internal/estate"
 	"guanjia/internal/sandbox"
 	"guanjia/internal/sandbox/simcore"
 )
@@ -129,8 +132,8 @@ func sinkOfReceipts(ctx context.Context) (url string, stop func(), err error) {
 	return "http://" + ln.Addr().String() + "/report", func() { _ = srv.Close(); <-done }, nil
 }
 
-// bareSnapshot is the plain INSERT ... SELECT of the same people into a table
-// of the same shape.
+// bareSnapshot is the plain INSERT ... SELECT of the same people, by the
+// product's own SELECT, into a table of the same shape.
 func bareSnapshot(ctx context.Context, d *db.DB, channels []string) (took time.Duration, err error) {
 	const table = `CREATE TABLE guanjia_load_audience (
 		notice_id text NOT NULL, n bigint NOT NULL, send_n bigint NOT NULL, unit_id text NOT NULL, unit text NOT NULL, building text NOT NULL,
@@ -143,13 +146,13 @@ func bareSnapshot(ctx context.Context, d *db.DB, channels []string) (took time.D
 		_, e := d.ExecContext(context.WithoutCancel(ctx), `DROP TABLE guanjia_load_audience`)
 		err = errors.Join(err, e)
 	}()
+	rooms := estate.New(d, clock.System(), nil, func(string) company.Settings { return company.DefaultSettings() })
+	rows, args := rooms.Audience(sample.CompanyID, estate.Scope{ProjectID: sample.ProjectID}, estate.AudienceOptions{Channels: channels})
 	began := time.Now()
 	_, err = d.ExecContext(ctx, `INSERT INTO guanjia_load_audience
-		SELECT 'bare', row_number() OVER (), 0, a.unit_id, a.unit, a.building, a.entrance, a.floor, a.resident_id, a.name, a.role,
-		       c.channel, c.account_id, c.address, ''
-		FROM audience a JOIN audience_addresses c ON c.company_id = a.company_id AND c.resident_id = a.resident_id
-		WHERE a.company_id = $1 AND a.project_id = $2 AND c.address IS NOT NULL AND c.channel `+db.InStrings(d, "$3"),
-		sample.CompanyID, sample.ProjectID, db.Strings(d, channels))
+		SELECT 'bare', row_number() OVER (), 0, r.unit_id, r.unit, r.building, r.entrance, r.floor, r.resident_id, r.name, r.role,
+		       r.channel, r.account_id, r.address, r.skip_code
+		FROM (`+rows+`) r`, args...)
 	if err != nil {
 		return 0, fmt.Errorf("bare snapshot: %w", err)
 	}

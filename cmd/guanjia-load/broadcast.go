@@ -140,7 +140,7 @@ type house struct {
 	ctl      *control
 	base     string
 	engine   string
-	address  string // of the database; empty: another's
+	db       *db.DB // nil: another's
 	memoryOf string
 	pid      string // whose memory is ours
 	closers  []func() error
@@ -193,7 +193,7 @@ func (c *broadcastCmd) processes(r run) (*house, error) {
 		return nil, errors.Join(err, s.close())
 	}
 	return &house{
-		ctl: s.ctl, base: n.url(), engine: "postgres+redis", address: s.st.postgres, memoryOf: "serve",
+		ctl: s.ctl, base: n.url(), engine: "postgres+redis", db: s.db, memoryOf: "serve",
 		pid: strconv.Itoa(n.proc.cmd.Process.Pid), closers: []func() error{s.close},
 	}, nil
 }
@@ -211,8 +211,12 @@ func (c *broadcastCmd) demo(r run) (*house, error) {
 	if err != nil {
 		return nil, errors.Join(err, st.close())
 	}
-	h := &house{ctl: newControl(d.Ready), base: d.Ready.Listen, engine: "embedded", address: "sqlite://" + filepath.Join(data, "guanjia.db"), memoryOf: "demo", pid: "self"}
+	h := &house{ctl: newControl(d.Ready), base: d.Ready.Listen, engine: "embedded", memoryOf: "demo", pid: "self"}
 	h.closers = append(h.closers, st.close, d.Stop, func() error { h.ctl.close(); return nil })
+	if h.db, err = db.Open(r, db.Options{URL: "sqlite://" + filepath.Join(data, "guanjia.db"), MaxConns: 2, Logger: r.log}); err != nil {
+		return nil, errors.Join(err, h.close())
+	}
+	h.closers = append(h.closers, h.db.Close)
 	return h, nil
 }
 
@@ -295,13 +299,9 @@ func (c *broadcastCmd) draft() map[string]any {
 
 // compare measures the same without the product.
 func (c *broadcastCmd) compare(r run, h *house, out *broadcastFigures) error {
-	if h.address != "" {
-		d, err := db.Open(r, db.Options{URL: h.address, MaxConns: 2, Logger: r.log})
+	if h.db != nil {
+		took, err := bareSnapshot(r, h.db, c.Channels)
 		if err != nil {
-			return err
-		}
-		took, err := bareSnapshot(r, d, c.Channels)
-		if err := errors.Join(err, d.Close()); err != nil {
 			return err
 		}
 		out.BareSnapshotMS, out.SnapshotRatio = ms(took), ratio(out.SnapshotMS, ms(took))

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,10 +17,11 @@ type crashCmd struct {
 	Redis        string   `help:"Redis; --flushall empties all of it." placeholder:"URL"`
 	Servers      bool     `help:"Start PostgreSQL and Redis from the programs installed on this machine."`
 	Binary       string   `help:"The guanjia program; built from the module when not given." type:"existingfile" placeholder:"PATH"`
-	With         []string `help:"What goes on meanwhile." default:"chats" enum:"chats"`
+	With         []string `help:"What goes on meanwhile: people write, and an emergency goes to all of them." default:"chats" enum:"chats,broadcast"`
 	Kills        int      `help:"How often a node is killed and started again." placeholder:"N"`
 	Messages     int      `help:"How many messages residents write." default:"1000"`
 	Rate         float64  `help:"Messages a second." default:"50"`
+	Seconds      int      `help:"How long the damage goes on when nobody writes." default:"60"`
 	Residents    int      `help:"Residents of the sample company." default:"2000"`
 	Nodes        int      `help:"How many nodes serve." default:"2"`
 	Seed         uint64   `help:"Fixes when which node is killed." default:"1"`
@@ -36,30 +38,35 @@ type crashCmd struct {
 // acknowledged ones.
 type crashFigures struct {
 	figures
-	Kills          int64   `json:"kills"`
-	Flushes        int64   `json:"flushes,omitempty"`
-	Cases          int64   `json:"cases"`
-	LostAnswers    int64   `json:"lost_answers"`
-	LostNotices    int64   `json:"lost_notices"`
-	LostClaims     int64   `json:"lost_claims"`
-	DoubledAnswers int64   `json:"doubled_answers"`
-	DoubledCases   int64   `json:"doubled_cases"`
-	DoubleClaims   int64   `json:"double_claims"`
-	DoubledAllowed int64   `json:"doubled_allowed"` // by a kill between call and record
-	OutIDs         int64   `json:"doubled_out_ids"`
-	Courtesies     int64   `json:"away_texts"` // fixed texts while the database was away
-	Claims         int64   `json:"claims"`
-	QueueDiffers   int64   `json:"queue_differences"`
-	CardsWaiting   int64   `json:"cards_waiting"` // for the allowance of their group
-	CardsMissing   int64   `json:"cards_missing"`
-	Remains        string  `json:"remains,omitempty"` // what had not settled in time
-	SettledS       float64 `json:"settled_s"`
+	Kills          int64 `json:"kills"`
+	Flushes        int64 `json:"flushes,omitempty"`
+	Cases          int64 `json:"cases"`
+	LostAnswers    int64 `json:"lost_answers"`
+	LostNotices    int64 `json:"lost_notices"`
+	LostClaims     int64 `json:"lost_claims"`
+	DoubledAnswers int64 `json:"doubled_answers"`
+	DoubledCases   int64 `json:"doubled_cases"`
+	DoubleClaims   int64 `json:"double_claims"`
+	DoubledAllowed int64 `json:"doubled_allowed"` // by a kill between call and record
+	OutIDs         int64 `json:"doubled_out_ids"`
+	Courtesies     int64 `json:"away_texts"` // fixed texts while the database was away
+	Claims         int64 `json:"claims"`
+	QueueDiffers   int64 `json:"queue_differences"`
+	CardsWaiting   int64 `json:"cards_waiting"` // for the allowance of their group
+	CardsMissing   int64 `json:"cards_missing"`
+	// Of the broadcast, by the simulators' counters.
+	Recipients        int64   `json:"recipients,omitempty"`
+	LostRecipients    int64   `json:"lost_recipients,omitempty"`
+	DoubledRecipients int64   `json:"doubled_recipients,omitempty"`
+	Notice            string  `json:"notice,omitempty"`  // its state in the end
+	Remains           string  `json:"remains,omitempty"` // what had not settled in time
+	SettledS          float64 `json:"settled_s"`
 }
 
 func (c *crashCmd) check() error {
 	switch {
-	case c.Messages < 1 || c.Rate <= 0 || c.Nodes < 1:
-		return errors.New("--messages, --rate and --nodes must be above 0")
+	case c.Messages < 1 || c.Rate <= 0 || c.Nodes < 1 || c.Seconds < 1:
+		return errors.New("--messages, --rate, --seconds and --nodes must be above 0")
 	case (c.StopPostgres > 0 || c.StopRedis > 0) && !c.Servers:
 		return errors.New("--stop-postgres and --stop-redis need --servers: only what was started here is stopped here")
 	}
@@ -71,7 +78,9 @@ func (c *crashCmd) Run(r run) (err error) {
 	if err := c.check(); err != nil {
 		return err
 	}
-	s, err := openScene(r, sceneOptions{servers: c.Servers, postgres: c.Postgres, redis: c.Redis, binary: c.Binary, residents: c.Residents, nodes: c.Nodes})
+	s, err := openScene(r, sceneOptions{
+		servers: c.Servers, postgres: c.Postgres, redis: c.Redis, binary: c.Binary, residents: c.Residents, nodes: c.Nodes, settings: c.settings(),
+	})
 	if err != nil {
 		return err
 	}
@@ -112,7 +121,7 @@ func (c *crashCmd) storm(r run, s *scene) (crashFigures, error) {
 	if err != nil {
 		return out, err
 	}
-	lasts := time.Duration(float64(c.Messages) / c.Rate * float64(time.Second))
+	lasts := c.lasts()
 	ctx, cancel := context.WithCancel(r)
 	defer cancel()
 	var wg sync.WaitGroup
@@ -123,6 +132,12 @@ func (c *crashCmd) storm(r run, s *scene) (crashFigures, error) {
 				failed.set(err)
 			}
 		})
+	}
+	var told *broadcast
+	if c.with("broadcast") {
+		if told, err = startBroadcast(r, s, b, begin); err != nil {
+			return out, err
+		}
 	}
 	begin(func(ctx context.Context) error { return c.killNodes(ctx, s, b, lasts) })
 	begin(func(ctx context.Context) error { return c.stopStores(ctx, s, lasts) })
@@ -135,7 +150,10 @@ func (c *crashCmd) storm(r run, s *scene) (crashFigures, error) {
 			return out, err
 		}
 	}
-	pushes := openLoop(ctx, 64, c.Rate, lasts, b.write)
+	var pushes series
+	if c.with("chats") {
+		pushes = openLoop(ctx, 64, c.Rate, lasts, b.write)
+	}
 	wg.Wait()
 	close(b.nos)
 	<-staff
@@ -146,12 +164,48 @@ func (c *crashCmd) storm(r run, s *scene) (crashFigures, error) {
 		return out, err
 	}
 	out.figures = pushes.figures("crash")
-	out.Requests, out.OK, out.Errors = int64(c.Messages), b.acked.Load(), b.refused.Load()
+	out.Requests, out.OK, out.Errors = b.n.Load(), b.acked.Load(), b.refused.Load()
 	out.Kills, out.Flushes, out.Claims = int64(len(b.kills)), b.flushes.Load(), int64(len(b.claims))
 	settling := time.Now()
-	out.Remains, out.QueueDiffers = s.quiet(r, time.Duration(c.Patience)*time.Second)
+	patience := time.Duration(c.Patience) * time.Second
+	if told != nil {
+		if err := told.finish(r, max(patience, broadcastPatience), &out); err != nil {
+			return out, err
+		}
+	}
+	out.Remains, out.QueueDiffers = s.quiet(r, patience)
 	out.SettledS = round(time.Since(settling).Seconds())
-	return out, b.judge(r, &out)
+	if err := b.judge(r, &out); err != nil || told == nil {
+		return out, err
+	}
+	return out, told.judge(r, &out)
+}
+
+// with tells whether something goes on meanwhile.
+func (c *crashCmd) with(what string) bool {
+	return slices.Contains(c.With, what) || len(c.With) == 0 && what == "chats"
+}
+
+// lasts is how long the damage goes on.
+func (c *crashCmd) lasts() time.Duration {
+	if !c.with("chats") {
+		return time.Duration(c.Seconds) * time.Second
+	}
+	return time.Duration(float64(c.Messages) / c.Rate * float64(time.Second))
+}
+
+// settings let a broadcast last as long as the damage, at any hour, and give a
+// small notice the watched first messages that otherwise a large one has.
+func (c *crashCmd) settings() map[string]any {
+	if !c.with("broadcast") && !c.Points {
+		return nil
+	}
+	set := map[string]any{"quiet_from": "00:00", "quiet_to": "00:00", "canary": 5, "canary_from": 20}
+	if c.with("broadcast") {
+		set["sms_per_second"] = int(float64(c.Residents)/c.lasts().Seconds()) + 1
+		set["template_per_second"] = set["sms_per_second"]
+	}
+	return set
 }
 
 // firstError keeps the first of several.
@@ -267,6 +321,7 @@ type talk struct {
 	openID string
 	after  int64 // last line of his chat before the run
 	matter int   // the round in which he has a matter
+	told   int64 // template messages of a broadcast, which are no answers
 
 	mu                           sync.Mutex
 	courtesies, unsureCourtesies int64 // acknowledged, and refused by all

@@ -143,7 +143,7 @@ func (t *talk) weigh(items []chatItem, cases int64, sent map[string]notice, b *b
 	v.allowed = min(excess, near)
 	v.doubled = excess - v.allowed
 	missing := max(0, t.courtesies-courtesies) + max(0, t.matters-int64(len(opened)))
-	v.lostAnswers = max(0, missing-templates)
+	v.lostAnswers = max(0, missing-max(0, templates-t.told))
 	v.doubledCases = max(0, cases-t.matters-t.unsureMatters)
 	if cases < t.matters {
 		v.lostAnswers = max(v.lostAnswers, t.matters-cases)

@@ -155,6 +155,73 @@ func TestInbound(t *testing.T) {
 	}
 }
 
+// TestBroadcast tells a small house by both channels, with an emergency in the
+// middle, and the bare loop beside it.
+func TestBroadcast(t *testing.T) {
+	t.Parallel()
+	var f broadcastFigures
+	perform(t, &f, &broadcastCmd{Residents: 200, Channels: []string{"sms", "template"}, Kind: "general", Emergency: 10, Compare: true, Clients: 4})
+	if f.Audience == nil || f.Audience.SMS == 0 || f.Audience.Template == 0 || f.Emergency == nil || f.Bare == nil {
+		t.Fatalf("figures %+v", f)
+	}
+	if f.Lost != 0 || f.Doubled != 0 || f.Duplicates != 0 || f.Errors != 0 || f.Submitted != f.Requests || f.Delivered != f.Audience.messages() {
+		t.Errorf("figures %+v", f)
+	}
+	if f.Emergency.AllMS < f.Emergency.FirstMS || f.Emergency.FirstMS == 0 || f.FirstSMSMS == 0 || f.FinishedMS < f.SubmittedMS || f.BareSnapshotMS == 0 {
+		t.Errorf("times %+v, emergency %+v", f, f.Emergency)
+	}
+	if f.Bare.OK != f.Requests || f.Bare.Errors != 0 {
+		t.Errorf("bare loop %+v", f.Bare)
+	}
+}
+
+func TestBareBroadcast(t *testing.T) {
+	t.Parallel()
+	var f broadcastFigures
+	perform(t, &f, &broadcastCmd{Residents: 50, Bare: true, Clients: 4})
+	if f.OK != 50 || f.Errors != 0 || f.P99 == 0 {
+		t.Errorf("figures %+v", f)
+	}
+}
+
+func TestBroadcastRefuses(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]broadcastCmd{
+		"bare with an emergency":       {Residents: 1, Clients: 1, Bare: true, Emergency: 1},
+		"servers for another's":        {Residents: 1, Clients: 1, Ready: "x", Servers: true},
+		"more than the platform's day": {Residents: 1_000_000, Clients: 1, Channels: []string{"sms", "template"}},
+	} {
+		if c.check() == nil {
+			t.Errorf("%s is not refused", name)
+		}
+	}
+}
+
+// TestTally: what is lost or doubled is seen, also where one hides the other.
+func TestTally(t *testing.T) {
+	t.Parallel()
+	a, b, c := address{"sms", "a"}, address{"sms", "b"}, address{"template", "c"}
+	before := tally{addresses: map[address]int64{a: 1}}
+	after := tally{addresses: map[address]int64{a: 3, c: 1}, repeated: 1}
+	n := noticeView{Audience: noticeAudience{SMS: 2, Template: 1}}
+	w := &watch{out: &broadcastFigures{FinishedMS: 1000}}
+	w.judge(before, after, n, noticeView{Counts: map[string]int64{"delivered": 2, "failed": 1}})
+	if w.out.Lost != 1 || w.out.Doubled != 1 || w.out.Duplicates != 1 || w.out.OK != 2 || w.out.Receipts != 3 {
+		t.Errorf("%s got it twice and %s not at all: %+v", a.to, b.to, w.out)
+	}
+}
+
+func TestAwake(t *testing.T) {
+	t.Parallel()
+	night := time.Date(2026, 11, 25, 18, 30, 0, 0, time.UTC) // 2:30 on the 26th in China
+	if got := awake(night); !got.Equal(time.Date(2026, 11, 26, 2, 0, 0, 0, time.UTC)) {
+		t.Errorf("a broadcast at night starts at %s", got)
+	}
+	if day := night.Add(10 * time.Hour); !awake(day).Equal(day) {
+		t.Error("a broadcast by day does not start now")
+	}
+}
+
 func TestInboundAtARateFromAReadyLine(t *testing.T) {
 	t.Parallel()
 	if err := (&inboundCmd{Clients: 1, Seconds: 1, Ready: "x", Stored: 1}).check(); err == nil {

@@ -44,6 +44,9 @@ func killPoints() []killPoint {
 	for _, p := range []string{"stored", "acted", "handled", "answered"} {
 		list = append(list, killPoint{point: "group." + p, drive: "group"})
 	}
+	for _, p := range []string{"approved", "freeze", "frozen", "put", "freed"} {
+		list = append(list, killPoint{point: "notice." + p, drive: "broadcast"})
+	}
 	const words, card, code = "notice", "card", "code"
 	for _, p := range []string{"claimed", "sending", "called", "recorded"} {
 		one := int64(0)
@@ -140,6 +143,7 @@ type dying struct {
 	push   *pushed
 	again  bool   // the second call was made
 	sms    string // phone that gets a code
+	told   *broadcast
 }
 
 // drive is a way to pass a point.
@@ -176,6 +180,7 @@ func drives() map[string]drive {
 		"notice":        {before: []string{"open"}, step: "claim", event: "claimed", alone: true},
 		"card":          {step: "open", event: "opened", alone: true},
 		"group":         {before: []string{"open", "claim"}, step: "speak", event: "replied", alone: true},
+		"broadcast":     {before: []string{"draft"}, step: "approve", alone: true},
 		"code":          {before: []string{"stranger"}, step: "bind", alone: true},
 	}
 }
@@ -187,7 +192,7 @@ const pointPatience = 100 * time.Second
 
 func (p *dying) run(ctx context.Context) (pointFigures, error) {
 	f := pointFigures{Point: p.k.point, Drive: p.k.drive}
-	ctx, cancel := context.WithTimeout(ctx, 4*pointPatience)
+	ctx, cancel := context.WithTimeout(ctx, 4*pointPatience+plannedPatience)
 	defer cancel()
 	d, ok := drives()[p.k.drive]
 	if !ok {
@@ -293,6 +298,10 @@ func (p *dying) do(ctx context.Context, step string, n *node) error {
 	case "overdue":
 		_, err := p.s.db.ExecContext(ctx, `UPDATE cases SET accept_by = opened_at WHERE no = $1`, p.no)
 		return err
+	case "draft":
+		return p.draft(ctx, n)
+	case "approve":
+		return p.s.ctl.approve(ctx, n.url(), p.told.notice.ID)
 	case "stranger", "bind":
 		return p.bind(ctx, step)
 	}
@@ -426,6 +435,9 @@ var sixDigits = regexp.MustCompile(`\d{6}`)
 
 // verify waits until all is right, or tells what is not.
 func (p *dying) verify(ctx context.Context, d drive, f *pointFigures) error {
+	if p.told != nil {
+		return p.verifyBroadcast(ctx, f)
+	}
 	patience := pointPatience
 	if p.k.lossy {
 		patience /= 4 // what may never come is not waited for, only that it doesn't come twice
