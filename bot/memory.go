@@ -59,13 +59,8 @@ func (t *turn) keep(ctx context.Context, change func(m *memory)) (*conversation.
 	return &s, nil
 }
 
-// understood is the session after words that were understood: what was asked
-// before counts no more.
-func (t *turn) understood(ctx context.Context) (*conversation.Session, error) {
-	return t.keep(ctx, func(m *memory) { m.Asked, m.AskedAt = 0, time.Time{} })
-}
-
-// opened is understood for a case that takes the writer's loose files.
+// opened is the session after a case that takes the writer's loose files: what
+// was asked before counts no more.
 func (t *turn) opened(ctx context.Context) (*conversation.Session, error) {
 	return t.keep(ctx, func(m *memory) { m.Asked, m.AskedAt, m.FilesAt = 0, time.Time{}, time.Time{} })
 }

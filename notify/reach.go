@@ -143,8 +143,8 @@ func homeRows(fallback bool) string {
 		WHERE a.notice_id = $1 GROUP BY a.unit_id`
 }
 
-func (x Notice) hasFallback(k *kind) bool {
-	return k != nil && k.Fallback == ledger.ChannelSMS && !slices.Contains(x.Channels, ledger.ChannelSMS)
+func (n Notice) hasFallback(k *kind) bool {
+	return k != nil && k.Fallback == ledger.ChannelSMS && !slices.Contains(n.Channels, ledger.ChannelSMS)
 }
 
 func (n *Notices) homes(x Notice) string { return homeRows(x.hasFallback(n.kinds.Kinds[x.Kind])) }

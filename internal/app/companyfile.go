@@ -151,8 +151,6 @@ func (s *secretRef) UnmarshalYAML(n *yaml.Node) error {
 	return decodeStrict(n, (*plain)(s), "file", "env")
 }
 
-func (s secretRef) given() bool { return s.File != "" || s.Env != "" || s.open }
-
 // decodeStrict decodes a mapping that may have these keys only: KnownFields does
 // not reach into a type's own decoder.
 func decodeStrict(n *yaml.Node, into any, keys ...string) error {

@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"slices"
-	"sync"
 	"time"
 
 	"guanjia/internal/clock"
@@ -68,9 +67,6 @@ type Surveys struct {
 	Deps
 	forms map[string]Questionnaire
 	point func(string)
-
-	mu       sync.Mutex
-	standing map[string]string // id of a standing survey, by company, project, kind and version
 }
 
 // New builds Surveys; it fails when a questionnaire or a text is wrong.
@@ -82,7 +78,7 @@ func New(d Deps) (*Surveys, error) {
 	if d.Log == nil {
 		d.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Surveys{Deps: d, forms: forms, point: d.Points, standing: map[string]string{}}
+	s := &Surveys{Deps: d, forms: forms, point: d.Points}
 	if s.point == nil {
 		s.point = func(string) {}
 	}

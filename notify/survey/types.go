@@ -234,7 +234,7 @@ type Survey struct {
 }
 
 // Standing tells whether it runs without end.
-func (s Survey) Standing() bool { return Kind(s.Kind).Standing() }
+func (x Survey) Standing() bool { return Kind(x.Kind).Standing() }
 
 // Filter selects surveys.
 type Filter struct {
