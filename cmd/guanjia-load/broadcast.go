@@ -52,7 +52,7 @@ type broadcastFigures struct {
 	SubmittedMS     float64           `json:"submitted_ms,omitempty"`   // until all were submitted
 	FinishedMS      float64           `json:"finished_ms,omitempty"`    // until all are final
 	Submitted       int64             `json:"submitted"`
-	SubmittedPerSec float64           `json:"submitted_per_second,omitempty"`
+	SubmittedPerSec float64           `json:"submitted_per_second,omitempty"` // of the broadcast alone, without an emergency
 	Delivered       int64             `json:"delivered"`
 	Receipts        int64             `json:"receipts"`
 	Duplicates      int64             `json:"duplicates"` // texts or identifiers that an address got twice
