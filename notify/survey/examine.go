@@ -535,8 +535,9 @@ func (s *Surveys) sampleQuery(ctx context.Context, c company.Company, dir *compa
 	return q, nil
 }
 
-// optOutClass is how opt_outs call surveys, besides everything of choice.
-const optOutClass = "survey"
+// optOutClass is how opt_outs call what is of choice, as 「退订」 in chat says it:
+// surveys are, as notices of convenience are.
+const optOutClass = "optional"
 
 // staffHomes are the homes of those who work for the company, by their phones,
 // where the survey or the company wishes to leave them out.

@@ -35,10 +35,8 @@ func TestWhoIsNotAskedAndWhy(t *testing.T) {
 			t.Fatal(err)
 		}
 		inTx(t, h.DB, func(ctx context.Context, tx *db.Tx) error {
-			if err := h.Estate.OptOutTx(ctx, tx, sample.CompanyID, out.ResidentID, "wechat", estate.OptOutAll, "test"); err != nil {
-				return err
-			}
-			return h.Estate.OptOutTx(ctx, tx, sample.CompanyID, out.ResidentID, "sms", estate.OptOutAll, "test")
+			// As 「退订」 in chat writes it.
+			return h.Estate.OptOutTx(ctx, tx, sample.CompanyID, out.ResidentID, estate.OptOutAll, "optional", "wechat")
 		})
 		asked := h.PhoneOnly(t, 0)
 		c := h.closedCase(t, asked, "repair", false) // asked today
