@@ -67,6 +67,7 @@ type Item struct {
 	Kind    string
 	Type    string
 	Text    string
+	URL     string
 	Options []struct{ ID, Text string }
 }
 

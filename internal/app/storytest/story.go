@@ -33,6 +33,7 @@ type Story struct {
 	danger  string
 
 	outage outage
+	poll   poll
 }
 
 // home and phone of the resident who binds; the sample company has registered them.
