@@ -44,7 +44,9 @@ func (c *Console) surveyFuncs() template.FuncMap {
 		// rate writes a share from 0 to 1 as percent with one place.
 		"rate": func(v float64) string { return strconv.FormatFloat(v*100, 'f', 1, 64) },
 		"mean": func(v float64) string { return strconv.FormatFloat(v, 'f', 2, 64) },
-		"bars": chartOf,
+		"bars": chartsOf,
+		// asked are the people whom a survey writes to.
+		"asked": func(a survey.Audience) int { return a.Template + a.SMS },
 	}
 }
 
@@ -209,15 +211,13 @@ func (c *Console) storeSurvey(ctx context.Context, p staff.Principal, f surveyFo
 
 // surveyView is what the page of a survey shows.
 type surveyView struct {
-	S        survey.Survey
-	R        survey.Results
-	F        survey.ResultFilter
-	Events   []survey.Entry
-	Live     bool
-	MayWrite bool
-	// MayApprove and Own say what the button row offers.
-	MayApprove, Own bool
-	Categories      []survey.Figure
+	S      survey.Survey
+	R      survey.Results
+	F      survey.ResultFilter
+	Events []survey.Entry
+	Live   bool
+	// MayWrite and MayApprove say what the button row offers.
+	MayWrite, MayApprove bool
 }
 
 func (c *Console) surveyPage(r *http.Request, p staff.Principal) (shown, error) {
@@ -228,7 +228,7 @@ func (c *Console) surveyPage(r *http.Request, p staff.Principal) (shown, error) 
 	}
 	q := r.URL.Query()
 	v := surveyView{S: s, F: survey.ResultFilter{Category: q.Get("category"), Building: q.Get("building"), Month: q.Get("month")},
-		MayWrite: p.May(staff.RightWriteNotice), MayApprove: p.May(staff.RightApproveNotice), Own: s.Author == p.UserID() && !p.Admin}
+		MayWrite: p.May(staff.RightWriteNotice), MayApprove: p.May(staff.RightApproveNotice)}
 	v.Live = s.State == survey.Approved || s.State == survey.Running && !s.Standing()
 	if s.State != survey.Drafted {
 		if v.R, err = c.Surveys.Results(ctx, p.CompanyID, s.ID, v.F); err != nil {
@@ -300,17 +300,40 @@ func (c *Console) surveyFile(r *http.Request, p staff.Principal, to *bytes.Buffe
 // as parts of one bar, in tones that stay apart in grey print, and the interval
 // of the satisfied share above it.
 type chart struct {
+	chartLayout
 	Rows   []chartRow
 	Height int
 }
 
+// chartLayout is where a chart has what, in units of its picture. There is one
+// for wide screens and paper and one for a phone, where a name stands above its
+// bar; the style shows either.
+type chartLayout struct {
+	Class            string
+	Width            int
+	Head             int // height of the head line
+	left, wide, step int // where bars begin, how long they are, from row to row
+	text, bar        int // from the top of a row to the foot of its words and to its bar
+	Thick            int
+	NameX            int
+	RateX            int // right ends of the columns of numbers
+	MeanX            int
+	CountX           int
+}
+
+var (
+	wideChart  = chartLayout{Width: 720, Head: 20, left: 150, wide: 400, step: 34, text: 23, bar: 8, Thick: 20, NameX: 142, RateX: 614, MeanX: 662, CountX: 718}
+	smallChart = chartLayout{Class: "small", Width: 400, Head: 22, wide: 400, step: 72, text: 24, bar: 38, Thick: 26, RateX: 258, MeanX: 318, CountX: 400}
+)
+
 type chartRow struct {
 	survey.Figure
-	Y, TextY  int
-	Parts     []chartPart
-	Low, High float64 // ends of the interval
-	LineY     int
-	Link      string
+	Y, TextY, InY int
+	Parts         []chartPart
+	Low, High     float64 // ends of the interval
+	LineY         int
+	FewX          int
+	Link          string
 }
 
 type chartPart struct {
@@ -320,40 +343,37 @@ type chartPart struct {
 	TextX float64
 }
 
-// Measures of a chart in units of its picture.
-const (
-	chartLeft = 150
-	chartWide = 400
-	chartStep = 34
-	chartBar  = 20
-)
+// chartsOf draws figures in every layout. no, by and f say what is behind each
+// bar: the words.
+func chartsOf(list []survey.Figure, no, by string, f survey.ResultFilter) []chart {
+	return []chart{wideChart.draw(list, no, by, f), smallChart.draw(list, no, by, f)}
+}
 
-// chartOf draws figures. no, by and f say what is behind each bar: the words.
-func chartOf(list []survey.Figure, no, by string, f survey.ResultFilter) chart {
-	ch := chart{Height: chartStep*len(list) + 4}
+func (l chartLayout) draw(list []survey.Figure, no, by string, f survey.ResultFilter) chart {
+	ch := chart{chartLayout: l, Height: l.Head + l.step*len(list) + 4}
 	for i, fig := range list {
-		row := chartRow{Figure: fig, Y: i*chartStep + 8, Link: linkOf(no, by, fig.Key, f)}
-		row.TextY, row.LineY = row.Y+15, row.Y-3
+		top := l.Head + i*l.step
+		row := chartRow{Figure: fig, Y: top + l.bar, TextY: top + l.text, InY: top + l.bar + l.Thick - 5, LineY: top + l.bar - 3, FewX: l.left, Link: linkOf(no, by, fig.Key, f)}
 		if !fig.Hidden && fig.N > 0 {
-			row.Parts = partsOf(fig)
+			row.Parts = l.partsOf(fig)
 			// Satisfied are the two best scores, drawn from the right: so is the interval.
-			row.Low, row.High = chartLeft+chartWide*(1-fig.High), chartLeft+chartWide*(1-fig.Low)
+			row.Low, row.High = float64(l.left)+float64(l.wide)*(1-fig.High), float64(l.left)+float64(l.wide)*(1-fig.Low)
 		}
 		ch.Rows = append(ch.Rows, row)
 	}
 	return ch
 }
 
-func partsOf(fig survey.Figure) []chartPart {
+func (l chartLayout) partsOf(fig survey.Figure) []chartPart {
 	var parts []chartPart
-	x := float64(chartLeft)
+	x := float64(l.left)
 	for i, n := range fig.Scores {
 		if n == 0 {
 			continue
 		}
-		w := chartWide * float64(n) / float64(fig.N)
+		w := float64(l.wide) * float64(n) / float64(fig.N)
 		p := chartPart{Score: i + 1, X: x, W: w, TextX: x + w/2}
-		if w >= 34 {
+		if w >= 38 {
 			p.Share = fmt.Sprintf("%.0f%%", 100*float64(n)/float64(fig.N))
 		}
 		parts = append(parts, p)

@@ -109,8 +109,9 @@ type page struct {
 	survey.PageView
 	Sections []section
 	Until    string
-	// Problem stands on top when a form was refused, Missing marks its lines.
-	Problem string
+	// Problem stands on top when a form was refused; First is the field to mend
+	// first, CommentProblem what is wrong with the free text.
+	Problem, First, CommentProblem string
 }
 
 type section struct {
@@ -137,17 +138,17 @@ func (p *Pages) show(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if v.State != survey.PageOpen && v.State != survey.PageAnswered {
-		p.say(w, r, statusOf(v.State), words{Title: titleOf(v), Company: v.Company, Text: v.Message})
+		p.say(w, r, statusOf(v.State), words{Title: p.titleOf(v), Company: v.Company, Text: v.Message})
 		return
 	}
 	p.draw(w, r, http.StatusOK, v, nil, "")
 }
 
-func titleOf(v survey.PageView) string {
+func (p *Pages) titleOf(v survey.PageView) string {
 	if v.Title != "" {
 		return v.Title
 	}
-	return v.Message
+	return p.Book.Label("h5", "unknown")
 }
 
 // statusOf: a link that is none is not found; one that has ended still opens.
@@ -235,7 +236,14 @@ func (p *Pages) draw(w http.ResponseWriter, r *http.Request, status int, v surve
 	for _, x := range problems {
 		wrong[x.Field] = x.Message
 	}
-	out := page{PageView: v, Problem: problem}
+	out := page{PageView: v, Problem: problem, CommentProblem: wrong["comment"]}
+	if len(problems) > 0 {
+		out.First = problems[0].Field
+	}
+	// One line says it where the one is part of the other.
+	if strings.Contains(v.About, v.Title) {
+		out.Title, out.About = v.About, ""
+	}
 	if !v.Until.IsZero() {
 		out.Until = wording.Day(v.Until)
 	}

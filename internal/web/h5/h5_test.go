@@ -141,7 +141,7 @@ func TestRefusedFormKeepsItsAnswers(t *testing.T) {
 	if code != http.StatusUnprocessableEntity {
 		t.Errorf("status %d", code)
 	}
-	for _, want := range []string{"有一题没有答", "请选择1到5", `name="q.recommend" value="7" checked`, "&lt;b&gt;楼道灯&lt;/b&gt;"} {
+	for _, want := range []string{`href="#q.overall"`, `id="q.overall" class="wrong"`, "请选择1到5", `name="q.recommend" value="7" checked`, "&lt;b&gt;楼道灯&lt;/b&gt;"} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page lacks %q", want)
 		}
