@@ -11,7 +11,7 @@ const number = /#\d{6,9}/;
 const spoken = /#\d{6,9}\s+(?!备注)\S/;
 
 export function story(state, show) {
-  const seen = { resident: [], account: [], member: [], clicks: [], bot: [], cards: [], sms: [] };
+  const seen = { resident: [], account: [], member: [], clicks: [], bot: [], cards: [], sms: [], asked: false };
   const heard = new Map(); // what was said in every group, opened here or not, by group and seq
   let chosen = -1;
 
@@ -79,6 +79,18 @@ export function story(state, show) {
     { title: "从控制台再发", where: "sms", text: () => "同样的通知也能从控制台的「通知」页面发，边写边看短信全文、户数和费用，发出后进度条每秒在走；命令行和接口也一样。控制台地址、用户名和密码在启动时打印的那一行里。看右边有没有新的短信。",
       chips: () => [["看短信", () => show("sms")]],
       done: () => seen.sms.some((t) => /停气|停电|停暖|台风|作业/.test(t)) },
+    { title: "办结回访", where: "phone", text: () => "工单一办结就问满不满意：聊天窗口还开着就在聊天里问，关了就发模板消息，没关注公众号的发短信，在右边回「4 师傅很准时」就是他的评价。住户说「部分解决」，工单回到队列；打 2 分，专人限时跟进，群里都有卡片。",
+      chips: () => [["部分解决", () => emit("fill-phone", "部分解决")], ["2 来了两次才修好", () => emit("fill-phone", "2 来了两次才修好")], ["看短信", () => show("sms")]],
+      done: () => said(/^(部分解决|[1-5]\s+\S)/) || seen.sms.some((t) => /服务回访：/.test(t)) },
+    { title: "发起半年调查", where: "sms", text: () => "请客服经理在控制台的「满意度」里点「发起调查」：先看多少人用模板消息问，多少人用短信问，多少人不问、为什么。批准以后，邀请只在 9 点到 20 点之间发出；现在太晚或太早，就用上面的时钟往前走。",
+      chips: () => [["看短信", () => show("sms")]],
+      done: () => seen.sms.some((t) => /服务回访（/.test(t)) || seen.asked },
+    { title: "住户来答", where: "phone", text: () => "选一位已关注的住户，点开「服务评价邀请」，大字，一行一题，填完还能回来改；一家人只算一份。另换一位住户，在聊天里直接回数字，一题一题往下；没关注的在右边用短信回一个数字。",
+      chips: () => [["5", () => emit("fill-phone", "5")], ["结束", () => emit("fill-phone", "结束")]],
+      done: () => seen.account.some((t) => /第 \d+\/\d+ 题/.test(t)) },
+    { title: "提醒一次，看结果", where: "sms", text: () => "用上面的时钟往前走三天：没有回答的人只提醒一次，答过的一个也不打扰。结果在控制台的「满意度」里：满意率、满意度、回答率，按类别、楼栋、月份，带 95% 区间和份数，点开每一条能看住户的话，能下载 Excel，能打印。",
+      chips: () => [["看短信", () => show("sms")]],
+      done: () => seen.sms.some((t) => /服务回访提醒/.test(t)) },
   ];
 
   function current() {
@@ -103,7 +115,7 @@ export function story(state, show) {
     $("step-now").dataset.mark = mark;
     $("step-now").replaceChildren(h("p", {}, s.text()), h("div", { class: "chips" }, ...s.chips().map(([t, f]) => h("button", {
       type: "button", class: "chip strong", onclick: () => {
-        show(["已解决", "5", "谢谢"].includes(t) ? "phone" : s.where);
+        show(["已解决", "5", "谢谢", "结束"].includes(t) ? "phone" : s.where);
         f();
       },
     }, t))));
@@ -124,6 +136,8 @@ export function story(state, show) {
   on("phone", ({ items }) => {
     seen.resident = items.filter((i) => i.from === "resident").map((i) => (i.text || "").trim());
     seen.account = items.filter((i) => i.from === "account").map((i) => i.text || "");
+    // The invitation to a survey; the question about a single case names a number.
+    seen.asked ||= items.some((i) => i.kind === "template" && /\/h5\/s\//.test(i.url || "") && !number.test(Object.values(i.fields || {}).join(" ")));
     settle();
   });
   on("group", ({ items }) => {
