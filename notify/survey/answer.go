@@ -476,7 +476,7 @@ func (s *Surveys) followUpOf(ctx context.Context, x Survey, i invitation, bad []
 		for _, q := range bad {
 			names = append(names, s.categoryName(q.Category))
 		}
-		about += "（" + strings.Join(slices.Compact(names), "、") + "）"
+		about = strings.Join(slices.Compact(names), "、") + "（" + about + "）" // what a card has room for comes first
 	}
 	if err := s.reachable(ctx, i, &open); err != nil {
 		return open, err
